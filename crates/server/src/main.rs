@@ -1,0 +1,2 @@
+//! The binary `tidemark`.
+fn main() {}
