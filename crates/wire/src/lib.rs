@@ -1,1 +1,3 @@
-//! (being written)
+//! Every byte on a socket: remote write, the JSON of the query API, and how errors become codes.
+
+pub mod service;

@@ -1,0 +1,103 @@
+//! What a query asks of storage, and what it gets: series by series, as columns.
+//!
+//! `tsdb` answers it from the head, `promql` consumes it; between them may lie a network.
+
+use std::sync::Arc;
+
+use crate::error::ErrorKind;
+use crate::histogram::FloatHistogram;
+use crate::labels::Labels;
+use crate::matcher::Matcher;
+use crate::time::{TimeRange, TimestampMs};
+
+/// Which series, over which time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SelectRequest {
+    /// All must hold.
+    pub matchers: Vec<Matcher>,
+    /// Only samples within come back.
+    pub range: TimeRange,
+    /// Which labels the asker will look at.
+    pub labels: LabelsNeeded,
+    /// Series beyond so many are an error; 0: no limit.
+    pub max_series: usize,
+}
+
+/// Which labels of a series the asker needs. What it does not need may be left out, so that
+/// several series come back with the same labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LabelsNeeded {
+    /// All of them.
+    #[default]
+    All,
+    /// These names only, sorted: an aggregation `by` them is all that looks at the result.
+    Only(Vec<Arc<str>>),
+}
+
+/// The samples of one series within a range, in the order of time.
+#[derive(Clone, Debug, Default)]
+pub struct SeriesSamples {
+    /// Timestamps of the float samples, ascending, each once.
+    pub ts: Vec<TimestampMs>,
+    /// Their values, stale markers included.
+    pub values: Vec<f64>,
+    /// Start timestamps of the float samples; empty where none is known, else one each (0: unknown).
+    pub starts: Vec<TimestampMs>,
+    /// The histogram samples, ascending; no timestamp is in both columns. A stale marker is a
+    /// histogram whose sum is the stale NaN.
+    pub histograms: Vec<HistogramPoint>,
+}
+
+impl SeriesSamples {
+    /// Empties the columns and keeps their memory.
+    pub fn clear(&mut self) {
+        self.ts.clear();
+        self.values.clear();
+        self.starts.clear();
+        self.histograms.clear();
+    }
+
+    /// Whether there is no sample.
+    pub fn is_empty(&self) -> bool {
+        self.ts.is_empty() && self.histograms.is_empty()
+    }
+}
+
+/// One native histogram of a series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistogramPoint {
+    /// When it was taken.
+    pub t: TimestampMs,
+    /// When the counter behind it started; 0 where unknown.
+    pub start: TimestampMs,
+    /// The histogram, integer ones converted.
+    pub histogram: Arc<FloatHistogram>,
+}
+
+/// The selected series, one after the other, in no particular order, each once.
+pub trait SeriesSet: Send {
+    /// Clears `samples`, fills it with the next series' and returns its labels; `None` at the
+    /// end. A series without samples in the range may be left out.
+    ///
+    /// # Errors
+    /// Where stored bytes can't be read, or a source has gone away.
+    fn next(&mut self, samples: &mut SeriesSamples) -> Result<Option<Labels>, SelectError>;
+
+    /// How many series are still to come, where that is known.
+    fn remaining(&self) -> Option<usize> {
+        None
+    }
+
+    /// Divides what is still to come into at most `parts` sets that can be consumed at once.
+    fn split(self: Box<Self>, parts: usize) -> Vec<Box<dyn SeriesSet>>;
+}
+
+/// Why a select failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SelectError {
+    /// What kind of failure.
+    pub kind: ErrorKind,
+    /// What, and for whom.
+    pub message: String,
+}
