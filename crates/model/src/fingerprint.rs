@@ -87,7 +87,7 @@ mod tests {
     }
 
     const GOLDEN_EMPTY: &str = "b60eb84208b114facaf45705bb96d023";
-    const GOLDEN_UP: &str = "GU";
+    const GOLDEN_UP: &str = "e074942516ef644c08fddbf76c695737";
 
     #[test]
     fn differs_when_strings_move_between_labels() {
