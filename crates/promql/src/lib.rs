@@ -1,1 +1,11 @@
-//! (being written)
+//! PromQL: text → plan → result over a source of series. Pure and synchronous: no I/O, no clock.
+//!
+//! A query is parsed into an expression of ours, checked and planned, and evaluated series by
+//! series over all steps at once: a series is a column of floats ([`eval::column::Column`]), an
+//! aggregation holds one accumulator per group, and functions are kernels that compute one
+//! series in one call ([`eval::kernel`]).
+
+pub mod value;
+pub mod annotations;
+pub mod functions;
+pub mod eval;
