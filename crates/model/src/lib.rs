@@ -16,6 +16,7 @@ pub mod limits;
 pub mod error;
 pub mod write;
 pub mod select;
+pub mod chunk;
 
 pub use error::ErrorKind;
 pub use exemplar::Exemplar;
