@@ -82,13 +82,11 @@ impl NodeExporter {
 pub struct Prometheus {
     /// Where its API is.
     pub address: SocketAddr,
-    configuration: std::path::PathBuf,
     _process: Process,
 }
 
 impl Prometheus {
-    /// Starts one on an empty database in `folder`. In the configuration, `SELF` stands for its
-    /// own address.
+    /// Starts one on an empty database in `folder`.
     ///
     /// # Panics
     /// Where it does not become ready.
@@ -102,10 +100,8 @@ impl Prometheus {
                 "--storage.tsdb.path={}",
                 folder.join("prometheus").display()
             ))
-            .arg(format!("--web.listen-address={address}"))
-            .arg("--web.enable-lifecycle");
-        let text = configuration.replace("SELF", &address.to_string());
-        fs::write(&path, text).expect("the configuration can be written");
+            .arg(format!("--web.listen-address={address}"));
+        fs::write(&path, configuration).expect("the configuration can be written");
         let process = Process::start(&mut command, &folder.join("prometheus.log"));
         wait::until("prometheus to be ready", READY_LIMIT, || {
             let ready = http::send(address, "GET", "/-/ready", &[], b"").ok()?;
@@ -113,21 +109,8 @@ impl Prometheus {
         });
         Self {
             address,
-            configuration: path,
             _process: process,
         }
-    }
-
-    /// Gives it another configuration.
-    ///
-    /// # Panics
-    /// Where it refuses that.
-    pub fn reload(&self, configuration: &str) {
-        let text = configuration.replace("SELF", &self.address.to_string());
-        fs::write(&self.configuration, text).expect("the configuration can be written");
-        let answer = http::send(self.address, "POST", "/-/reload", &[], b"");
-        let answer = answer.expect("an answer");
-        assert_eq!(answer.status, 200, "{}", answer.text());
     }
 
     /// Its query API.
