@@ -1,6 +1,33 @@
 //! Native histograms: integer ones as they come in, float ones as queries use them.
 
+mod bounds;
+mod iterate;
+mod layout;
+mod validate;
+mod arithmetic;
+mod kahan;
+mod reset;
+mod quantile;
+mod trim;
+mod display;
+#[cfg(test)]
+mod tests;
+
+pub use arithmetic::{Combined, IncompatibleSchemas};
+pub use bounds::{exponential_bound, upper_bound};
+pub use iterate::{Bucket, Buckets, Indexed};
+pub use kahan::{CompensatedFloat, CompensatedHistogram};
+pub use quantile::NanEffect;
+pub use trim::Keep;
+pub use validate::{HistogramError, MAX_BUCKETS_PER_SIDE};
+
 use crate::time::TimestampMs;
+
+/// The coarsest exponential schema.
+pub const MIN_EXPONENTIAL_SCHEMA: i32 = -4;
+
+/// The finest exponential schema.
+pub const MAX_EXPONENTIAL_SCHEMA: i32 = 8;
 
 /// The schema of histograms with custom bucket bounds.
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;
