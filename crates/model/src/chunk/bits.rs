@@ -3,7 +3,7 @@
 
 /// Reads bits. Behind the end it reads zeros, and [`BitReader::overrun`] tells afterwards, so
 /// that the hot loop checks once and not at every field.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct BitReader<'a> {
     bytes: &'a [u8],
     /// In bits; may stand behind the end.

@@ -18,7 +18,7 @@ pub fn decode_into(
     starts: &mut Vec<TimestampMs>,
 ) -> Result<(), ChunkError> {
     let (from_t, from_v, from_s) = (ts.len(), values.len(), starts.len());
-    let (mut decoder, count) = Decoder::new(bytes)?;
+    let (decoder, count) = Decoder::new(bytes)?;
     ts.resize(from_t + count, 0);
     values.resize(from_v + count, 0.0);
     starts.resize(from_s + count, 0);
@@ -66,7 +66,9 @@ impl Columns<'_> {
     }
 }
 
-/// The reader's half of [`super::OpenChunk`]'s state.
+/// The reader's half of [`super::OpenChunk`]'s state. The rare branches of the loop take a copy and
+/// give it back, which leaves the loop's own in registers.
+#[derive(Clone, Copy)]
 struct Decoder<'a> {
     bits: BitReader<'a>,
     has_start: bool,
@@ -116,9 +118,9 @@ impl<'a> Decoder<'a> {
         Ok((decoder, count))
     }
 
-    fn run(&mut self, columns: &mut Columns<'_>) -> Result<(), ChunkError> {
+    fn run(mut self, columns: &mut Columns<'_>) -> Result<(), ChunkError> {
         let count = columns.ts.len();
-        self.read_first()?;
+        self = self.read_first()?;
         columns.ts[0] = self.t;
         columns.values[0] = self.value;
         columns.starts[0] = self.start;
@@ -130,7 +132,12 @@ impl<'a> Decoder<'a> {
                 let run = window.leading_zeros().min(57);
                 let run = (run as usize).min(count - at);
                 self.bits.skip(run as u32);
-                self.fill(columns, at, run);
+                for t in &mut columns.ts[at..at + run] {
+                    self.t = self.t.wrapping_add(self.step);
+                    *t = self.t;
+                }
+                columns.values[at..at + run].fill(self.value);
+                columns.starts[at..at + run].fill(self.start);
                 at += run;
                 continue;
             }
@@ -139,7 +146,7 @@ impl<'a> Decoder<'a> {
                 self.bits.skip(2);
                 self.read_value(window << 2)?;
             } else {
-                self.read_irregular()?;
+                self = self.read_irregular()?;
             }
             columns.ts[at] = self.t;
             columns.values[at] = self.value;
@@ -152,17 +159,7 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    #[inline]
-    fn fill(&mut self, columns: &mut Columns<'_>, from: usize, run: usize) {
-        for t in &mut columns.ts[from..from + run] {
-            self.t = self.t.wrapping_add(self.step);
-            *t = self.t;
-        }
-        columns.values[from..from + run].fill(self.value);
-        columns.starts[from..from + run].fill(self.start);
-    }
-
-    fn read_first(&mut self) -> Result<(), ChunkError> {
+    fn read_first(mut self) -> Result<Self, ChunkError> {
         self.t = unzigzag(self.read_width()?);
         if self.has_start {
             self.start = self.t.wrapping_sub(unzigzag(self.read_width()?));
@@ -175,10 +172,11 @@ impl<'a> Decoder<'a> {
             self.whole = unzigzag(self.read_width()?);
             self.value = self.whole as f64 / self.scale;
         }
-        Ok(())
+        Ok(self)
     }
 
-    fn read_irregular(&mut self) -> Result<(), ChunkError> {
+    #[inline(never)]
+    fn read_irregular(mut self) -> Result<Self, ChunkError> {
         let mut changed = true;
         let before = self.t;
         let start_changed = self.bits.take(3) == 0b111;
@@ -209,7 +207,7 @@ impl<'a> Decoder<'a> {
             let window = self.bits.window();
             self.read_value(window)?;
         }
-        Ok(())
+        Ok(self)
     }
 
     /// Reads a value unlike the last. `window` shows its first bits, at least 55 of them.
@@ -220,7 +218,8 @@ impl<'a> Decoder<'a> {
         }
         let quotient = window.leading_zeros();
         if quotient > 7 {
-            return self.read_outlier(quotient);
+            *self = self.read_outlier(quotient)?;
+            return Ok(());
         }
         let low_bits = self.guess.low_bits();
         self.bits.skip(quotient + 1);
@@ -243,7 +242,7 @@ impl<'a> Decoder<'a> {
     }
 
     #[cold]
-    fn read_outlier(&mut self, zeros: u32) -> Result<(), ChunkError> {
+    fn read_outlier(mut self, zeros: u32) -> Result<Self, ChunkError> {
         if zeros > 8 {
             self.bits.skip(10);
             return self.read_raw();
@@ -255,17 +254,18 @@ impl<'a> Decoder<'a> {
         self.guess.learn_outlier(step, width);
         self.whole = self.whole.wrapping_add(step);
         self.value = self.whole as f64 / self.scale;
-        Ok(())
+        Ok(self)
     }
 
-    fn read_raw(&mut self) -> Result<(), ChunkError> {
+    #[cold]
+    fn read_raw(mut self) -> Result<Self, ChunkError> {
         let mode = self.read_mode()?;
         self.value = f64::from_bits(self.bits.take_wide(64));
         if mode != self.mode {
             self.begin_mode(mode);
         }
         self.whole = self.mode.whole(self.value).unwrap_or(0);
-        Ok(())
+        Ok(self)
     }
 
     #[inline]
@@ -274,7 +274,8 @@ impl<'a> Decoder<'a> {
         match window >> 62 {
             0b00 => {
                 self.bits.skip(2);
-                return self.read_raw();
+                *self = self.read_raw()?;
+                return Ok(());
             }
             0b01 => {
                 self.leading = (window >> 56) as u32 & 63;

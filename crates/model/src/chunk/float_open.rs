@@ -29,6 +29,8 @@ pub struct OpenChunk {
     spread: u8,
     count: u8,
     mode: Mode,
+    /// The last value is a whole number of the mode.
+    last_whole: bool,
     /// The first sample came with a start timestamp.
     first_start: bool,
     /// Some sample did.
@@ -62,6 +64,7 @@ impl OpenChunk {
             spread: NO_WINDOW,
             count: 0,
             mode: Mode::WHOLE,
+            last_whole: false,
             first_start: false,
             tracks_start: false,
         }
@@ -183,7 +186,7 @@ impl OpenChunk {
             Some(n) if mode != Mode::XOR => self.put_width(zigzag(n)),
             _ => self.put(v.to_bits(), 64),
         }
-        self.begin_mode(mode);
+        self.begin_mode(mode, v);
     }
 
     #[inline(always)]
@@ -255,7 +258,11 @@ impl OpenChunk {
             self.put(prefix, prefix_bits);
             return self.put_raw(v);
         };
-        let last = self.mode.whole(self.last_v).unwrap_or(0);
+        let last = match self.last_whole {
+            true => self.mode.whole_of(self.last_v),
+            false => 0,
+        };
+        self.last_whole = true;
         let step = n.wrapping_sub(last);
         let mut guess = self.guess();
         let z = zigzag(step.wrapping_sub(guess.step()));
@@ -290,8 +297,10 @@ impl OpenChunk {
         let next = self.mode.next(v);
         self.put(next.bits(), 4);
         self.put(v.to_bits(), 64);
-        if next != self.mode {
-            self.begin_mode(next);
+        if next == self.mode {
+            self.last_whole = false;
+        } else {
+            self.begin_mode(next, v);
         }
     }
 
@@ -322,8 +331,9 @@ impl OpenChunk {
         }
     }
 
-    fn begin_mode(&mut self, mode: Mode) {
+    fn begin_mode(&mut self, mode: Mode, v: f64) {
         self.mode = mode;
+        self.last_whole = mode != Mode::XOR && mode.whole(v).is_some();
         if mode == Mode::XOR {
             self.slope = 0;
             self.spread = NO_WINDOW;

@@ -82,7 +82,14 @@ impl Mode {
         SCALES[usize::from(self.0).min(SCALES.len() - 1)]
     }
 
-    /// The whole number that stands for exactly this value, if there is one.
+    /// The whole number of a value that is known to have one.
+    #[inline(always)]
+    pub(super) fn whole_of(self, value: f64) -> i64 {
+        ((value * self.scale() + ROUND) - ROUND) as i64
+    }
+
+    /// The whole number that stands for exactly this value, if there is one. Not for
+    /// [`Mode::XOR`].
     #[inline(always)]
     pub(super) fn whole(self, value: f64) -> Option<i64> {
         let scale = self.scale();
@@ -99,22 +106,26 @@ impl Mode {
 pub(super) struct Guess {
     /// The mean step, in eighths.
     pub(super) slope: i32,
-    /// The bits of a residual that are written as they are, in quarters; [`Guess::FRESH`] at first.
+    /// The bits of a residual that are written as they are, in quarters.
     pub(super) spread: u8,
 }
 
 /// Quotients from here on are outliers and written with their width.
 pub(super) const QUOTIENT_END: u64 = 8;
 
+/// How the quotient of a residual moves `spread`: the fewest bits are spent where about half of
+/// the quotients are zero.
+const SPREAD_MOVES: [i8; QUOTIENT_END as usize] = [-2, 0, 2, 3, 4, 5, 6, 7];
+
 impl Guess {
-    const FRESH: u8 = u8::MAX;
-    /// Whole numbers have 51 bits, residuals one more and a sign.
+    /// Whole numbers have 51 bits, so that more low bits than this are never needed.
     const SPREAD_MAX: u8 = 50 * 4;
 
+    /// Knows nothing.
     pub(super) const fn fresh() -> Self {
         Self {
             slope: 0,
-            spread: Self::FRESH,
+            spread: 0,
         }
     }
 
@@ -127,39 +138,33 @@ impl Guess {
     /// The bits of the residual that follow its quotient, at most 50.
     #[inline(always)]
     pub(super) fn low_bits(self) -> u32 {
-        if self.spread == Self::FRESH {
-            return 0;
-        }
-        u32::from(self.spread >> 2).min(50)
+        u32::from(self.spread >> 2)
     }
 
-    /// Learns from a step whose residual had a small quotient.
+    /// Learns from a step whose residual had a quotient under [`QUOTIENT_END`].
     #[inline(always)]
     pub(super) fn learn(&mut self, step: i64, quotient: u64) {
-        let spread = if self.spread == Self::FRESH {
-            0
-        } else {
-            self.spread
-        };
-        self.spread = match quotient {
-            0 => spread.saturating_sub(2),
-            1 => spread,
-            more => (spread + more as u8).min(Self::SPREAD_MAX),
-        };
+        let moved = SPREAD_MOVES[(quotient & (QUOTIENT_END - 1)) as usize];
+        let spread = i32::from(self.spread) + i32::from(moved);
+        self.spread = spread.clamp(0, i32::from(Self::SPREAD_MAX)) as u8;
         let slope = i64::from(self.slope);
-        let slope = slope.wrapping_add(step).wrapping_sub(slope >> 3);
-        self.slope = slope.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
+        self.set_slope(slope.wrapping_add(step).wrapping_sub(slope >> 3));
     }
 
     /// Learns from an outlier: the first is all that is known, later ones only widen.
     #[inline]
     pub(super) fn learn_outlier(&mut self, step: i64, width: u32) {
-        if self.spread == Self::FRESH {
-            let slope = step.saturating_mul(8);
-            self.slope = slope.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
-            self.spread = (width.saturating_sub(2).min(50) * 4) as u8;
+        if *self == Self::fresh() {
+            self.set_slope(step.saturating_mul(8));
+            self.spread = (width.saturating_sub(2) * 4).min(u32::from(Self::SPREAD_MAX)) as u8;
         } else {
-            self.spread = self.spread.saturating_add(8).min(Self::SPREAD_MAX);
+            self.spread = (self.spread + 8).min(Self::SPREAD_MAX);
         }
+    }
+
+    /// A slope beyond 32 bits stays at their end: a bad guess costs bits, not truth.
+    #[inline(always)]
+    fn set_slope(&mut self, slope: i64) {
+        self.slope = slope.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
     }
 }
