@@ -6,6 +6,8 @@
 //! series in one call ([`eval::kernel`]).
 
 pub mod value;
+pub mod ast;
+pub mod parse;
 pub mod annotations;
 pub mod functions;
 pub mod eval;

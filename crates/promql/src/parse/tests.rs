@@ -1,0 +1,85 @@
+//! What parses, what does not, and where things stand.
+
+use super::{ParseOptions, parse, parse_selector};
+use crate::ast::ExprKind;
+
+fn options() -> ParseOptions {
+    ParseOptions { experimental: true, ..ParseOptions::default() }
+}
+
+#[track_caller]
+fn check_error(text: &str, expected: &str) {
+    let error = parse(text, &options()).err().expect("an error").to_string();
+    assert!(error.contains(expected), "{text}: {error}");
+}
+
+/// The start of each expression, in the order of the tree.
+#[track_caller]
+fn check_positions(text: &str, expected: &[u32]) {
+    let expr = parse(text, &options()).expect("a query");
+    let mut starts = Vec::new();
+    expr.visit(&mut |expr| starts.push(expr.pos.start));
+    assert_eq!(starts, expected, "{text}");
+}
+
+#[test]
+fn knows_where_expressions_stand() {
+    check_positions("a + b", &[0, 0, 4]);
+    check_positions("-a ^ -1", &[0, 1, 1, 5]);
+    check_positions("sum by (x) (rate(a[5m]))", &[0, 12, 17]);
+    check_positions("sum(rate(a[5m])) by (x)", &[0, 4, 9]);
+    check_positions("topk(3, a offset 5m) or (b @ end())", &[0, 0, 5, 8, 24, 25]);
+    check_positions("a / on(x, \"y\") group_left(z) b", &[0, 0, 29]);
+    check_positions("a > bool 1", &[0, 0, 9]);
+    check_positions("rate(a[5m] @ 100)[5m:1m]", &[0, 0, 5]);
+    check_positions("# nothing\n1", &[10]);
+    check_positions("label_replace(a, \"b\", `$1`, 'c', \"(.*)\")", &[0, 14, 17, 22, 28, 33]);
+}
+
+#[test]
+fn refuses_what_is_too_much() {
+    let deep = format!("{}1{}", "(".repeat(10_000), ")".repeat(10_000));
+    check_error(&deep, "nests deeper than 100");
+    check_error(&"-".repeat(10_000), "more than 1000 operators");
+    check_error(&vec!["1"; 5_000].join("+"), "more than 1000 operators");
+    check_error(&"a".repeat(40_000), "max_query_bytes");
+    assert!(parse(&vec!["a"; 1_000].join("+"), &options()).is_ok());
+    let nested = format!("{}a{}", "abs(".repeat(90), ")".repeat(90));
+    if crate::functions::lookup("abs").is_some() {
+        assert!(parse(&nested, &options()).is_ok());
+    }
+}
+
+#[test]
+fn refuses_what_is_no_promql() {
+    check_error("", "no expression found");
+    check_error("foo{", "unexpected end of input inside braces");
+    check_error("foo[1e300]", "duration out of range");
+    check_error("foo[0s]", "duration must be greater than 0");
+    check_error("foo offset inf", "duration out of range");
+    check_error("rate(foo)", "expected type range vector in call to function \"rate\"");
+    check_error("1 > 2", "comparisons between scalars must use BOOL modifier");
+    check_error("foo and 1", "set operator \"and\" not allowed in binary scalar expression");
+    check_error("{a=\"\"}", "at least one non-empty matcher");
+    check_error("foo{__name__=\"bar\"}", "metric name must not be set twice");
+    check_error("foo{a=\"b\" or c=\"d\"}", "unexpected \"or\"");
+    check_error("foo{a=~\"(\"}", "");
+    check_error("no_such(foo)", "unknown function");
+    check_error("\"abc", "unterminated quoted string");
+}
+
+#[test]
+fn reads_strings_numbers_and_names() {
+    let number = |text: &str| match parse(text, &options()).expect("a number").kind {
+        ExprKind::Number(value, _) => value,
+        _ => f64::NAN,
+    };
+    assert_eq!(number("0x10"), 16.0);
+    assert_eq!(number("0e5"), 0.0);
+    assert_eq!(number("-1.5e-7"), -1.5e-7);
+    assert_eq!(number("5m"), 300.0);
+    assert_eq!(number("-Inf"), f64::NEG_INFINITY);
+    let matchers = parse_selector("{\"my metric\", 'a.b'=~`x\\.y|z`, c!=\"1\"}", &options());
+    let printed: Vec<_> = matchers.expect("matchers").iter().map(ToString::to_string).collect();
+    assert_eq!(printed, ["__name__=\"my metric\"", "\"a.b\"=~\"x\\\\.y|z\"", "c!=\"1\""]);
+}
