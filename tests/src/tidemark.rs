@@ -90,6 +90,17 @@ impl Tidemark {
         self.process = None;
     }
 
+    /// Ends it as `kill -9` does while others still use it; [`Tidemark::kill`] tidies up.
+    ///
+    /// # Panics
+    /// Where it was killed before.
+    pub fn kill_in_use(&self) {
+        self.process
+            .as_ref()
+            .expect("it was not killed")
+            .signal("KILL");
+    }
+
     /// Ends it gracefully.
     ///
     /// # Panics
