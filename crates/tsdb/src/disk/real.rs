@@ -1,0 +1,238 @@
+//! The disk of the machine.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use rustix::fs::OFlags;
+
+use super::{DirFile, Disk, DiskFile, ReadFile, WriteMode};
+
+/// What the memory of an uncached write is aligned to; no device asks for more.
+const MEMORY_ALIGNMENT: usize = 4096;
+/// The largest single uncached write, in bytes.
+const BUFFER_BYTES: usize = 256 << 10;
+/// Block sizes that uncached writes are tried with, in bytes.
+const BLOCK_SIZES: [usize; 2] = [512, 4096];
+/// [`RealDisk::uncached_block`] before the first file, and where nothing but cached writes work.
+const UNKNOWN: usize = usize::MAX;
+const CACHED_ONLY: usize = 0;
+
+/// The files of the operating system.
+#[derive(Debug)]
+pub struct RealDisk {
+    /// The smallest block that an uncached write can have here, once known.
+    uncached_block: AtomicUsize,
+}
+
+impl Default for RealDisk {
+    fn default() -> Self {
+        Self {
+            uncached_block: AtomicUsize::new(UNKNOWN),
+        }
+    }
+}
+
+impl RealDisk {
+    /// The block size for uncached writes, found by trying them on a new, empty file.
+    fn uncached_block(&self, path: &Path) -> io::Result<usize> {
+        let known = self.uncached_block.load(Ordering::Relaxed);
+        if known != UNKNOWN {
+            return Ok(known);
+        }
+        let found = match open_uncached(path) {
+            Ok(file) => probe(&file)?,
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => CACHED_ONLY,
+            Err(error) => return Err(error),
+        };
+        self.uncached_block.store(found, Ordering::Relaxed);
+        Ok(found)
+    }
+}
+
+impl Disk for RealDisk {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        fs::create_dir_all(dir)
+    }
+
+    fn create(&self, path: &Path, mode: WriteMode) -> io::Result<Arc<dyn DiskFile>> {
+        let cached = OpenOptions::new().write(true).create_new(true).open(path)?;
+        let block = match mode {
+            WriteMode::Cached => CACHED_ONLY,
+            WriteMode::Blocks => self.uncached_block(path)?,
+        };
+        let (file, buffer) = match block {
+            CACHED_ONLY => (cached, None),
+            _ => (open_uncached(path)?, Some(AlignedBuffer::new())),
+        };
+        Ok(Arc::new(RealFile::new(file, 0, block.max(1), buffer)))
+    }
+
+    fn open_append(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new().write(true).open(path)?;
+        let end = file.metadata()?.len();
+        Ok(Arc::new(RealFile::new(file, end, 1, None)))
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
+        Ok(Box::new(File::open(path)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirFile>> {
+        let entries = match fs::read_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut files = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            let found = entry.metadata()?;
+            if let (true, Ok(name)) = (found.is_file(), entry.file_name().into_string()) {
+                let bytes = found.len();
+                files.push(DirFile { name, bytes });
+            }
+        }
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(files)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        let room = rustix::fs::statvfs(dir)?;
+        Ok(room.f_bavail.saturating_mul(room.f_frsize))
+    }
+}
+
+impl ReadFile for File {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        loop {
+            match FileExt::read_at(self, buffer, offset) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+}
+
+struct RealFile {
+    file: File,
+    block: usize,
+    tail: Mutex<Tail>,
+}
+
+struct Tail {
+    /// Where the next append goes.
+    end: u64,
+    /// For uncached writes, memory as the device wants it.
+    buffer: Option<AlignedBuffer>,
+}
+
+impl RealFile {
+    fn new(file: File, end: u64, block: usize, buffer: Option<AlignedBuffer>) -> Self {
+        let tail = Mutex::new(Tail { end, buffer });
+        Self { file, block, tail }
+    }
+}
+
+impl DiskFile for RealFile {
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        if !bytes.len().is_multiple_of(self.block) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let mut tail = self.tail.lock();
+        let Tail { end, buffer } = &mut *tail;
+        match buffer {
+            None => {
+                self.file.write_all_at(bytes, *end)?;
+                *end += bytes.len() as u64;
+            }
+            Some(buffer) => {
+                for piece in bytes.chunks(BUFFER_BYTES) {
+                    self.file.write_all_at(buffer.fill(piece), *end)?;
+                    *end += piece.len() as u64;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn size(&self) -> u64 {
+        self.tail.lock().end
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        let mut tail = self.tail.lock();
+        self.file.set_len(bytes)?;
+        tail.end = bytes;
+        Ok(())
+    }
+
+    fn block_bytes(&self) -> usize {
+        self.block
+    }
+}
+
+/// Memory whose used part begins at a multiple of [`MEMORY_ALIGNMENT`].
+struct AlignedBuffer {
+    memory: Vec<u8>,
+    start: usize,
+}
+
+impl AlignedBuffer {
+    fn new() -> Self {
+        let memory = vec![0; BUFFER_BYTES + MEMORY_ALIGNMENT];
+        let start = memory.as_ptr().align_offset(MEMORY_ALIGNMENT);
+        Self { memory, start }
+    }
+
+    /// Copies a piece of at most [`BUFFER_BYTES`] in.
+    fn fill(&mut self, piece: &[u8]) -> &[u8] {
+        let place = &mut self.memory[self.start..self.start + piece.len()];
+        place.copy_from_slice(piece);
+        place
+    }
+}
+
+fn open_uncached(path: &Path) -> io::Result<File> {
+    let flags = OFlags::DIRECT.bits().cast_signed();
+    OpenOptions::new().write(true).custom_flags(flags).open(path)
+}
+
+/// The smallest block that can be written to this empty file; it is left empty.
+fn probe(file: &File) -> io::Result<usize> {
+    let mut buffer = AlignedBuffer::new();
+    for size in BLOCK_SIZES {
+        match file.write_all_at(buffer.fill(&vec![0; size]), 0) {
+            Ok(()) => {
+                file.set_len(0)?;
+                return Ok(size);
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(CACHED_ONLY)
+}
