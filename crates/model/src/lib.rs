@@ -15,6 +15,7 @@ pub mod tenant;
 pub mod limits;
 pub mod error;
 pub mod write;
+pub mod validate;
 pub mod select;
 pub mod chunk;
 
