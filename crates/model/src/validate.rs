@@ -80,7 +80,10 @@ pub fn describe_series(labels: &dyn LabelSource) -> String {
     let mut metric = String::new();
     let mut pairs = String::new();
     labels.for_each(&mut |name, value| {
-        let value = clip(&String::from_utf8_lossy(clip_bytes(value)), SHOWN_SERIES_BYTES);
+        let value = clip(
+            &String::from_utf8_lossy(clip_bytes(value)),
+            SHOWN_SERIES_BYTES,
+        );
         if name == METRIC_NAME.as_bytes() && metric.is_empty() {
             metric = value;
         } else if pairs.len() < SHOWN_SERIES_BYTES {
@@ -182,7 +185,10 @@ impl HistogramFault {
         Rejection {
             kind: ErrorKind::Invalid,
             id: self.id(),
-            message: format!("native histogram of series {}: {self}", describe_series(labels)),
+            message: format!(
+                "native histogram of series {}: {self}",
+                describe_series(labels)
+            ),
         }
     }
 }
@@ -202,10 +208,17 @@ pub fn validate_histogram(sample: &HistogramSample, limits: &Limits) -> Result<(
             }
             check_spans("positive", &h.positive_spans, h.positive_deltas.len())?;
             check_spans("negative", &h.negative_spans, h.negative_deltas.len())?;
-            check_schema(h.schema, &h.custom_values, &h.positive_spans, &h.negative_spans)?;
+            check_schema(
+                h.schema,
+                &h.custom_values,
+                &h.positive_spans,
+                &h.negative_spans,
+            )?;
             let positive = sum_deltas("positive", &h.positive_deltas)?;
             let negative = sum_deltas("negative", &h.negative_deltas)?;
-            let in_buckets = positive.saturating_add(negative).saturating_add(h.zero_count);
+            let in_buckets = positive
+                .saturating_add(negative)
+                .saturating_add(h.zero_count);
             // NaN observations are counted and lie in no bucket; they make the sum NaN.
             let fits = if h.sum.is_nan() {
                 in_buckets <= h.count
@@ -228,7 +241,12 @@ pub fn validate_histogram(sample: &HistogramSample, limits: &Limits) -> Result<(
             }
             check_spans("positive", &h.positive_spans, h.positive_buckets.len())?;
             check_spans("negative", &h.negative_spans, h.negative_buckets.len())?;
-            check_schema(h.schema, &h.custom_values, &h.positive_spans, &h.negative_spans)?;
+            check_schema(
+                h.schema,
+                &h.custom_values,
+                &h.positive_spans,
+                &h.negative_spans,
+            )?;
             check_counts("positive", &h.positive_buckets)?;
             check_counts("negative", &h.negative_buckets)?;
             check_counts("zero", &[h.zero_count])?;
@@ -246,14 +264,22 @@ fn check_size(buckets: usize, limits: &Limits) -> Result<(), HistogramFault> {
 }
 
 fn check_spans(side: &'static str, spans: &[Span], found: usize) -> Result<(), HistogramFault> {
-    let backward = spans.iter().enumerate().skip(1).find(|(_, span)| span.offset < 0);
+    let backward = spans
+        .iter()
+        .enumerate()
+        .skip(1)
+        .find(|(_, span)| span.offset < 0);
     if let Some((at, span)) = backward {
         let offset = span.offset;
         return Err(HistogramFault::NegativeOffset { side, at, offset });
     }
     let spanned = spans.iter().map(|span| u64::from(span.length)).sum();
     if spanned != found as u64 {
-        return Err(HistogramFault::SpansMismatch { side, spanned, found });
+        return Err(HistogramFault::SpansMismatch {
+            side,
+            spanned,
+            found,
+        });
     }
     Ok(())
 }
@@ -323,7 +349,12 @@ mod tests {
 
     impl Pairs {
         fn new(pairs: &[(&[u8], &[u8])]) -> Self {
-            Self(pairs.iter().map(|(n, v)| (n.to_vec(), v.to_vec())).collect())
+            Self(
+                pairs
+                    .iter()
+                    .map(|(n, v)| (n.to_vec(), v.to_vec()))
+                    .collect(),
+            )
         }
     }
 
@@ -340,7 +371,9 @@ mod tests {
             name_validation,
             ..Limits::default()
         };
-        validate_labels(&Pairs::new(pairs), &limits).err().map(|r| r.id)
+        validate_labels(&Pairs::new(pairs), &limits)
+            .err()
+            .map(|r| r.id)
     }
 
     #[test]
@@ -395,19 +428,51 @@ mod tests {
                 max_native_histogram_buckets: 4,
                 ..Limits::default()
             };
-            validate_histogram(&sample, &limits).err().map(|fault| fault.id())
+            validate_histogram(&sample, &limits)
+                .err()
+                .map(|fault| fault.id())
         };
         assert_eq!(id(&|_| ()), None);
         assert_eq!(id(&|h| h.schema = 9), Some("histogram-schema"));
         assert_eq!(id(&|h| h.count = 5), Some("histogram-count-mismatch"));
-        assert_eq!(id(&|h| { h.count = 7; h.sum = f64::NAN }), None);
-        assert_eq!(id(&|h| { h.count = 0; h.sum = stale_nan() }), None);
-        assert_eq!(id(&|h| h.positive_deltas[1] = -2), Some("histogram-negative-count"));
-        assert_eq!(id(&|h| h.positive_deltas[1] = i64::MAX), Some("histogram-negative-count"));
-        assert_eq!(id(&|h| h.positive_spans[1].offset = -1), Some("histogram-span-offset"));
-        assert_eq!(id(&|h| h.positive_spans[1].length = u32::MAX), Some("histogram-spans-mismatch"));
-        assert_eq!(id(&|h| h.positive_deltas = vec![0; 5]), Some("max-native-histogram-buckets"));
-        assert_eq!(id(&|h| h.custom_values = vec![1.0]), Some("histogram-custom-bounds"));
+        assert_eq!(
+            id(&|h| {
+                h.count = 7;
+                h.sum = f64::NAN
+            }),
+            None
+        );
+        assert_eq!(
+            id(&|h| {
+                h.count = 0;
+                h.sum = stale_nan()
+            }),
+            None
+        );
+        assert_eq!(
+            id(&|h| h.positive_deltas[1] = -2),
+            Some("histogram-negative-count")
+        );
+        assert_eq!(
+            id(&|h| h.positive_deltas[1] = i64::MAX),
+            Some("histogram-negative-count")
+        );
+        assert_eq!(
+            id(&|h| h.positive_spans[1].offset = -1),
+            Some("histogram-span-offset")
+        );
+        assert_eq!(
+            id(&|h| h.positive_spans[1].length = u32::MAX),
+            Some("histogram-spans-mismatch")
+        );
+        assert_eq!(
+            id(&|h| h.positive_deltas = vec![0; 5]),
+            Some("max-native-histogram-buckets")
+        );
+        assert_eq!(
+            id(&|h| h.custom_values = vec![1.0]),
+            Some("histogram-custom-bounds")
+        );
         let custom = |bounds: Vec<f64>| {
             id(&|h| {
                 h.schema = CUSTOM_BUCKETS_SCHEMA;
@@ -420,7 +485,10 @@ mod tests {
         assert_eq!(custom(vec![1.0, 2.0]), None);
         assert_eq!(custom(vec![1.0]), Some("histogram-custom-bounds"));
         assert_eq!(custom(vec![2.0, 1.0]), Some("histogram-custom-bounds"));
-        assert_eq!(custom(vec![1.0, f64::INFINITY]), Some("histogram-custom-bounds"));
+        assert_eq!(
+            custom(vec![1.0, f64::INFINITY]),
+            Some("histogram-custom-bounds")
+        );
     }
 
     #[test]

@@ -105,8 +105,11 @@ pub trait ReadService: Send + Sync {
     ///
     /// # Errors
     /// Where storage fails.
-    fn series(&self, tenant: &TenantId, request: &LookupRequest)
-    -> Result<Found<Labels>, SelectError>;
+    fn series(
+        &self,
+        tenant: &TenantId,
+        request: &LookupRequest,
+    ) -> Result<Found<Labels>, SelectError>;
 
     /// The label names of the series that match.
     ///

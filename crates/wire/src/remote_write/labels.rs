@@ -30,17 +30,23 @@ pub enum RawLabels<'a> {
 
 impl LabelSource for RawLabels<'_> {
     fn for_each(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
-        let mut each = |name: &[u8], value: &[u8]| {
+        self.walk(&mut |name, value| {
             if !value.is_empty() {
                 each(name, value);
             }
-        };
+        });
+    }
+}
+
+impl RawLabels<'_> {
+    /// As [`LabelSource::for_each`], labels with empty values included.
+    pub(super) fn walk(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
         match self {
-            Self::V1(series) => walk_v1(series, &mut each),
+            Self::V1(series) => walk_v1(series, each),
             Self::V2 { refs, symbols } => {
                 let mut refs = Reader::new(refs);
                 while let (Ok(name), Ok(value)) = (refs.varint(), refs.varint()) {
-                    each(symbols.text(name), symbols.text(value));
+                    each(symbols.text(name as u32), symbols.text(value as u32));
                 }
             }
             Self::V2Spread { series, symbols } => {
@@ -56,12 +62,14 @@ impl LabelSource for RawLabels<'_> {
 }
 
 /// Walks the labels of a `TimeSeries` message of 1.0, up to where it is broken.
-pub(super) fn walk_v1(series: &[u8], each: &mut dyn FnMut(&[u8], &[u8])) {
+fn walk_v1(series: &[u8], each: &mut dyn FnMut(&[u8], &[u8])) {
     let mut series = Reader::new(series);
     while let Ok(Some((field, wire))) = series.field() {
         if (field, wire) == (1, Wire::Bytes) {
             let Ok(label) = series.bytes() else { return };
-            let Ok((name, value)) = pair(label) else { return };
+            let Ok((name, value)) = pair(label) else {
+                return;
+            };
             each(name, value);
         } else if series.skip(wire).is_err() {
             return;
@@ -85,17 +93,17 @@ pub(super) fn pair(label: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
 }
 
 /// Walks the references of a message whose field 1 they are (2.0), packed or not.
-pub(super) fn for_each_ref(message: &[u8], each: &mut dyn FnMut(u64)) -> Result<(), Malformed> {
+pub(super) fn for_each_ref(message: &[u8], each: &mut dyn FnMut(u32)) -> Result<(), Malformed> {
     let mut message = Reader::new(message);
     while let Some((field, wire)) = message.field()? {
         match (field, wire) {
             (1, Wire::Bytes) => {
                 let mut packed = Reader::new(message.bytes()?);
                 while !packed.is_empty() {
-                    each(u64::from(packed.varint()? as u32));
+                    each(packed.varint()? as u32);
                 }
             }
-            (1, Wire::Varint) => each(u64::from(message.varint()? as u32)),
+            (1, Wire::Varint) => each(message.varint()? as u32),
             (1, _) => return Err(Malformed::UnexpectedWireType(field)),
             _ => message.skip(wire)?,
         }
@@ -136,6 +144,10 @@ impl<'a> SymbolTable<'a> {
         });
     }
 
+    pub(super) fn into_memory(self) -> Vec<Symbol> {
+        self.symbols
+    }
+
     /// How many symbols there are.
     pub fn len(&self) -> usize {
         self.symbols.len()
@@ -147,7 +159,7 @@ impl<'a> SymbolTable<'a> {
     }
 
     /// The symbol a reference means; empty where it means none.
-    pub fn text(&self, at: u64) -> &'a [u8] {
+    pub fn text(&self, at: u32) -> &'a [u8] {
         let symbol = self.symbols.get(at as usize);
         symbol.map_or(&[], |symbol| self.text_of(symbol))
     }

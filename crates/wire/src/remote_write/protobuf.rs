@@ -169,7 +169,10 @@ mod tests {
         over[9] = 2;
         assert_eq!(Reader::new(&over).varint(), Err(Malformed::VarintOverflow));
         let endless = [0x80; 11];
-        assert_eq!(Reader::new(&endless).varint(), Err(Malformed::VarintOverflow));
+        assert_eq!(
+            Reader::new(&endless).varint(),
+            Err(Malformed::VarintOverflow)
+        );
     }
 
     #[test]
