@@ -301,7 +301,7 @@ fn a_torn_end_of_the_log_costs_nothing_that_was_acknowledged() {
         let segment = written_segment(tidemark.data());
         // What a crash in the middle of a write leaves: some bytes of a record, not all.
         let garbage: Vec<u8> = (0..garbage_bytes).map(|_| random.bits() as u8).collect();
-        overwrite(&segment.path, segment.used, &garbage);
+        append(&segment.path, &garbage);
         tidemark.restart();
         writer.check(&tidemark);
         write_once(&mut writer, &tidemark, &mut random);
@@ -337,9 +337,15 @@ fn a_flipped_bit_costs_one_record_and_is_reported() {
     assert_eq!(writer.acknowledged.len(), 200);
     tidemark.kill();
     let segment = written_segment(tidemark.data());
-    let middle = segment.used / 2 + random.below(segment.used / 4);
     let mut bytes = fs::read(&segment.path).expect("a segment");
-    bytes[usize::try_from(middle).expect("small")] ^= 1 << random.below(8);
+    let middle = usize::try_from(segment.used / 2 + random.below(segment.used / 4));
+    let rest = &mut bytes[middle.expect("small")..];
+    // Not in the zeros between records.
+    let byte = rest
+        .iter_mut()
+        .find(|byte| **byte != 0)
+        .expect("bytes in use");
+    *byte ^= 1 << random.below(8);
     fs::write(&segment.path, bytes).expect("a segment can be written");
 
     tidemark.restart();
@@ -360,39 +366,33 @@ fn a_flipped_bit_costs_one_record_and_is_reported() {
     assert_eq!(writer.acknowledged.len(), 201, "writes go on");
 }
 
-/// The segment that was written last, and how much of it is used.
+/// The segment that is written, and up to where.
 struct Segment {
     path: PathBuf,
     used: u64,
 }
 
 fn written_segment(data: &Path) -> Segment {
-    let mut files: Vec<PathBuf> = fs::read_dir(data.join("wal"))
-        .expect("a folder for the log")
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.is_file())
-        .collect();
-    files.sort();
-    // The rest of a segment may be reserved: zeros.
-    let used = |path: &PathBuf| {
-        let bytes = fs::read(path).expect("a segment");
-        bytes
-            .iter()
-            .rposition(|byte| *byte != 0)
-            .map_or(0, |at| at as u64 + 1)
+    let entries = fs::read_dir(data.join("wal")).expect("a folder for the log");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let is_segment = |path: &PathBuf| {
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        name.len() == 8 && name.bytes().all(|byte| byte.is_ascii_digit())
     };
-    let path = files
-        .into_iter()
-        .rfind(|path| used(path) > 64)
-        .expect("a segment in use");
+    let path = paths.filter(is_segment).max().expect("a segment");
+    let bytes = fs::read(&path).expect("a segment");
+    // Behind the last record there may be zeros, up to the end of a block.
+    let last = bytes.iter().rposition(|byte| *byte != 0).expect("a header");
     Segment {
-        used: used(&path),
         path,
+        used: last as u64 + 1,
     }
 }
 
-fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
-    use std::os::unix::fs::FileExt as _;
-    let file = File::options().write(true).open(path).expect("a segment");
-    file.write_all_at(bytes, at).expect("it can be written");
+fn append(path: &Path, bytes: &[u8]) {
+    let mut file = File::options().append(true).open(path).expect("a segment");
+    file.write_all(bytes).expect("it can be written");
 }
