@@ -4,7 +4,7 @@
 //! never changes touch nothing but it for 64 samples, and the buffer behind it grows in steps
 //! of four words.
 
-use super::bits::{BitReader, DOD_WIDTHS, rhythm, unzigzag, width, zigzag};
+use super::bits::{BitReader, change_code, rhythm, unzigzag, width, zigzag};
 use super::number::{Guess, Mode, QUOTIENT_END};
 use super::{AppendResult, MAX_SAMPLES};
 use crate::time::TimestampMs;
@@ -154,18 +154,23 @@ impl OpenChunk {
     /// The chunk as it is now, as [`super::decode_into`] reads it. Not for an empty chunk, whose bytes
     /// are empty.
     pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(2 + usize::from(self.len_bits).div_ceil(8));
+        self.write_to(&mut bytes);
+        bytes
+    }
+
+    /// Appends what [`Self::bytes`] returns.
+    pub fn write_to(&self, bytes: &mut Vec<u8>) {
         if self.is_empty() {
-            return Vec::new();
+            return;
         }
         let bits = usize::from(self.len_bits);
-        let mut bytes = Vec::with_capacity(2 + bits.div_ceil(8));
         let head = u16::from(self.count) | (u16::from(self.first_start) << 15);
         bytes.extend_from_slice(&head.to_be_bytes());
         for word in &self.words[..bits / 64] {
             bytes.extend_from_slice(&word.to_be_bytes());
         }
         bytes.extend_from_slice(&self.tail.to_be_bytes()[..(bits % 64).div_ceil(8)]);
-        bytes
     }
 
     /// The finished chunk, with no byte to spare.
@@ -234,16 +239,10 @@ impl OpenChunk {
 
     /// How much later or earlier than expected: a class, then so many bits.
     fn put_change(&mut self, change: i64) {
-        let z = zigzag(change);
-        let class = DOD_WIDTHS.iter().position(|bits| width(z) <= *bits);
-        match class.unwrap_or(3) {
-            0 => self.put(z, 7),
-            1 => self.put((0b10 << 12) | z, 14),
-            2 => self.put((0b110 << 20) | z, 23),
-            _ => {
-                self.put(0b111, 3);
-                self.put(z, 64);
-            }
+        let (code, code_bits, z) = change_code(change);
+        self.put(code, code_bits);
+        if code_bits == 3 {
+            self.put(z, 64);
         }
     }
 

@@ -1,0 +1,23 @@
+//! What an ingester is told.
+
+use std::path::PathBuf;
+
+use model::quantity::{ByteSize, DurationMs};
+use tsdb::wal::FsyncPolicy;
+
+/// Where and how an ingester keeps its data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The directory that holds everything.
+    pub data_dir: PathBuf,
+    /// When a write counts as durable.
+    pub fsync: FsyncPolicy,
+    /// Size at which a new segment of the log is begun.
+    pub segment_size: ByteSize,
+    /// Free disk space below which writes are refused.
+    pub min_free_space: ByteSize,
+    /// How far behind a tenant's newest sample its samples are kept; 0: for ever.
+    pub retention: DurationMs,
+    /// Time between two snapshots of the heads: a restart replays at most about as much.
+    pub snapshot_interval: DurationMs,
+}

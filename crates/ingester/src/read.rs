@@ -1,0 +1,135 @@
+//! The ingester as the read path sees it.
+
+use std::sync::Arc;
+
+use model::exemplar::Exemplar;
+use model::labels::Labels;
+use model::select::{SelectError, SelectRequest, SeriesSamples, SeriesSet};
+use model::tenant::TenantId;
+use model::write::MetricMetadata;
+use tsdb::head::TenantHead;
+use wire::service::{Found, HeadStatus, LookupRequest, ReadService};
+
+use crate::Ingester;
+
+impl Ingester {
+    /// The head of a tenant; `None` where it has never written.
+    fn head(&self, tenant: &TenantId) -> Result<Option<Arc<TenantHead>>, SelectError> {
+        let store = self.store().map_err(|error| SelectError {
+            kind: error.kind,
+            message: error.message,
+        })?;
+        Ok(store.head(tenant))
+    }
+}
+
+fn found<T>((items, truncated): (Vec<T>, bool)) -> Found<T> {
+    Found { items, truncated }
+}
+
+impl ReadService for Ingester {
+    fn select(
+        &self,
+        tenant: &TenantId,
+        request: &SelectRequest,
+    ) -> Result<Box<dyn SeriesSet>, SelectError> {
+        match self.head(tenant)? {
+            Some(head) => head.select(request),
+            None => Ok(Box::new(NoSeries)),
+        }
+    }
+
+    fn series(
+        &self,
+        tenant: &TenantId,
+        request: &LookupRequest,
+    ) -> Result<Found<Labels>, SelectError> {
+        let head = self.head(tenant)?;
+        Ok(head.map_or_else(Found::default, |head| {
+            found(head.series_labels(&request.matcher_sets, request.range, request.limit))
+        }))
+    }
+
+    fn label_names(
+        &self,
+        tenant: &TenantId,
+        request: &LookupRequest,
+    ) -> Result<Found<String>, SelectError> {
+        let head = self.head(tenant)?;
+        Ok(head.map_or_else(Found::default, |head| {
+            found(head.label_names(&request.matcher_sets, request.range, request.limit))
+        }))
+    }
+
+    fn label_values(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        request: &LookupRequest,
+    ) -> Result<Found<String>, SelectError> {
+        let head = self.head(tenant)?;
+        Ok(head.map_or_else(Found::default, |head| {
+            found(head.label_values(name, &request.matcher_sets, request.range, request.limit))
+        }))
+    }
+
+    fn metadata(
+        &self,
+        tenant: &TenantId,
+        metric: Option<&str>,
+    ) -> Result<Vec<MetricMetadata>, SelectError> {
+        let head = self.head(tenant)?;
+        Ok(head.map_or_else(Vec::new, |head| head.metadata(metric)))
+    }
+
+    fn exemplars(
+        &self,
+        tenant: &TenantId,
+        request: &LookupRequest,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, SelectError> {
+        let head = self.head(tenant)?;
+        Ok(head.map_or_else(Vec::new, |head| {
+            head.exemplars(&request.matcher_sets, request.range)
+        }))
+    }
+
+    fn head_status(&self, tenant: &TenantId, limit: usize) -> Result<HeadStatus, SelectError> {
+        let Some(head) = self.head(tenant)? else {
+            return Ok(HeadStatus {
+                min_time: i64::MAX,
+                max_time: i64::MIN,
+                ..HeadStatus::default()
+            });
+        };
+        let cardinality = head.cardinality(limit);
+        Ok(HeadStatus {
+            series: cardinality.series,
+            label_pairs: cardinality.label_pairs,
+            chunks: cardinality.chunks,
+            min_time: head.oldest(),
+            max_time: head.newest(),
+            series_by_metric: cardinality.series_by_metric,
+            values_by_label: cardinality.values_by_label,
+            bytes_by_label: cardinality.bytes_by_label,
+            series_by_pair: cardinality.series_by_pair,
+        })
+    }
+}
+
+/// What a tenant without a head has.
+struct NoSeries;
+
+impl SeriesSet for NoSeries {
+    fn next(&mut self, samples: &mut SeriesSamples) -> Result<Option<Labels>, SelectError> {
+        samples.clear();
+        Ok(None)
+    }
+
+    fn remaining(&self) -> Option<usize> {
+        Some(0)
+    }
+
+    fn split(self: Box<Self>, _parts: usize) -> Vec<Box<dyn SeriesSet>> {
+        vec![self]
+    }
+}

@@ -1,0 +1,355 @@
+//! The read side of a head: matchers to series, series to columns.
+//!
+//! A reader holds a series' lock only while it copies what is open; closed chunks are read and
+//! everything is decoded without any lock, so that readers never stop writers.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use model::chunk::{self, ChunkKind};
+use model::error::ErrorKind;
+use model::histogram::{FloatHistogram, Histogram, HistogramSample};
+use model::labels::Labels;
+use model::matcher::Matcher;
+use model::sample::Sample;
+use model::select::{
+    HistogramPoint, LabelsNeeded, SelectError, SelectRequest, SeriesSamples, SeriesSet,
+};
+use model::time::TimeRange;
+use roaring::RoaringBitmap;
+use smallvec::SmallVec;
+
+use super::TenantHead;
+use super::series::{ClosedChunk, MemSeries, SeriesState};
+use crate::chunk_files::{ChunkFiles, ChunkReadError};
+use crate::postings::{self, NameId, PairId};
+
+/// Series fetched from the table at a time.
+const BATCH: usize = 256;
+/// Label sets remembered by a set that needs only some labels.
+const LABEL_CACHE: usize = 4096;
+
+/// Copies what a series holds in a range, then decodes it. Used again for the next series.
+#[derive(Default)]
+pub(crate) struct SeriesReader {
+    closed: Vec<ClosedChunk>,
+    open: Vec<u8>,
+    open_histograms: Option<(ChunkKind, Vec<u8>)>,
+    late: Vec<Sample>,
+    late_histograms: Vec<HistogramSample>,
+}
+
+/// A chunk that can't be read or decoded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadChunkError {
+    #[error(transparent)]
+    Read(#[from] ChunkReadError),
+    #[error("chunk at offset {} of chunk file {:08}: {error}", chunk.place.offset, chunk.place.file)]
+    Decode {
+        chunk: ClosedChunk,
+        error: chunk::ChunkError,
+    },
+    #[error("open chunk: {0}")]
+    Open(chunk::ChunkError),
+}
+
+impl SeriesReader {
+    /// Copies what lies within `range`. The caller holds the series' lock.
+    pub(crate) fn collect(&mut self, state: &SeriesState, range: TimeRange) {
+        self.closed.clear();
+        self.open.clear();
+        self.open_histograms = None;
+        self.late.clear();
+        self.late_histograms.clear();
+        let overlapping = |chunk: &&ClosedChunk| range.overlaps(chunk.first_t, chunk.last_t);
+        self.closed.extend(state.closed.iter().filter(overlapping));
+        if !state.open.is_empty() && state.open.last_t() >= range.start {
+            state.open.write_to(&mut self.open);
+        }
+        if let Some(rare) = &state.rare {
+            if let Some(open) = &rare.open
+                && open.last_t() >= range.start
+            {
+                self.open_histograms = Some((open.kind(), open.bytes()));
+            }
+            let floats = rare.floats.iter().filter(|sample| range.contains(sample.t));
+            self.late.extend(floats);
+            let histograms = rare.histograms.iter();
+            let within = histograms.filter(|sample| range.contains(sample.t));
+            self.late_histograms.extend(within.cloned());
+        }
+    }
+
+    /// Decodes what was copied into `out`, in the order of time, one sample per timestamp.
+    pub(crate) fn decode(
+        &mut self,
+        range: TimeRange,
+        files: &ChunkFiles,
+        out: &mut SeriesSamples,
+    ) -> Result<(), ReadChunkError> {
+        out.clear();
+        for chunk in &self.closed {
+            decode_closed(chunk, range, files, out)?;
+        }
+        self.decode_open(range, out)
+    }
+
+    /// As [`Self::decode`], but leaves out chunks that can't be read.
+    pub(crate) fn decode_lenient(
+        &mut self,
+        range: TimeRange,
+        files: &ChunkFiles,
+        out: &mut SeriesSamples,
+    ) {
+        out.clear();
+        for chunk in &self.closed {
+            if let Err(error) = decode_closed(chunk, range, files, out) {
+                tracing::warn!(%error, "a chunk cannot be compared with a late sample");
+            }
+        }
+        if let Err(error) = self.decode_open(range, out) {
+            tracing::warn!(%error, "an open chunk cannot be compared with a late sample");
+        }
+    }
+
+    fn decode_open(
+        &mut self,
+        range: TimeRange,
+        out: &mut SeriesSamples,
+    ) -> Result<(), ReadChunkError> {
+        if !self.open.is_empty() {
+            decode_chunk(ChunkKind::Float, &self.open, range, out).map_err(ReadChunkError::Open)?;
+        }
+        if let Some((kind, bytes)) = &self.open_histograms {
+            decode_chunk(*kind, bytes, range, out).map_err(ReadChunkError::Open)?;
+        }
+        let mut unordered = self.closed.iter().any(|chunk| chunk.out_of_order);
+        for sample in &self.late {
+            out.ts.push(sample.t);
+            out.values.push(sample.v);
+            out.starts.push(sample.start);
+            unordered = true;
+        }
+        for sample in self.late_histograms.drain(..) {
+            let histogram = match sample.histogram {
+                Histogram::Int(int) => FloatHistogram::from(&*int),
+                Histogram::Float(float) => *float,
+            };
+            out.histograms.push(HistogramPoint {
+                t: sample.t,
+                start: sample.start,
+                histogram: Arc::new(histogram),
+            });
+            unordered = true;
+        }
+        if unordered {
+            sort_by_time(out);
+        }
+        if out.starts.iter().all(|start| *start == 0) {
+            out.starts.clear();
+        }
+        Ok(())
+    }
+}
+
+fn decode_closed(
+    chunk: &ClosedChunk,
+    range: TimeRange,
+    files: &ChunkFiles,
+    out: &mut SeriesSamples,
+) -> Result<(), ReadChunkError> {
+    let decode = |bytes: &[u8]| decode_chunk(chunk.kind, bytes, range, out);
+    files
+        .read(chunk.place, chunk.len, decode)?
+        .map_err(|error| ReadChunkError::Decode {
+            chunk: *chunk,
+            error,
+        })
+}
+
+fn decode_chunk(
+    kind: ChunkKind,
+    bytes: &[u8],
+    range: TimeRange,
+    out: &mut SeriesSamples,
+) -> Result<(), chunk::ChunkError> {
+    match kind {
+        ChunkKind::Float => {
+            chunk::decode_into(bytes, range, &mut out.ts, &mut out.values, &mut out.starts)
+        }
+        ChunkKind::IntHistogram | ChunkKind::FloatHistogram => {
+            chunk::decode_histograms_into(kind, bytes, range, &mut out.histograms)
+        }
+    }
+}
+
+/// Sorts both columns; of several samples of one time the one that came first stays.
+fn sort_by_time(out: &mut SeriesSamples) {
+    out.histograms.sort_by_key(|point| point.t);
+    out.histograms.dedup_by_key(|point| point.t);
+    if out.ts.is_sorted_by(|a, b| a < b) {
+        return;
+    }
+    let values = out.ts.iter().zip(&out.values).zip(&out.starts);
+    let mut rows: Vec<_> = values.map(|((t, v), start)| (*t, *v, *start)).collect();
+    rows.sort_by_key(|row| row.0);
+    rows.dedup_by_key(|row| row.0);
+    out.ts.clear();
+    out.values.clear();
+    out.starts.clear();
+    for (t, v, start) in rows {
+        out.ts.push(t);
+        out.values.push(v);
+        out.starts.push(start);
+    }
+}
+
+impl TenantHead {
+    /// The series that satisfy all matchers.
+    pub(crate) fn resolve(&self, matchers: &[Matcher]) -> RoaringBitmap {
+        let _no_removal = self.scans.read();
+        postings::resolve(&mut self.index.read(), matchers)
+    }
+
+    /// The series that match, with their samples.
+    ///
+    /// # Errors
+    /// Where more series match than `max_series` allows.
+    pub fn select(
+        self: &Arc<Self>,
+        request: &SelectRequest,
+    ) -> Result<Box<dyn SeriesSet>, SelectError> {
+        let refs = if self.overlaps(request.range) {
+            self.resolve(&request.matchers)
+        } else {
+            RoaringBitmap::new()
+        };
+        if request.max_series > 0 && refs.len() > request.max_series as u64 {
+            return Err(SelectError {
+                kind: ErrorKind::TooMany,
+                message: format!(
+                    "query selects {} series of tenant {}, the limit max_series_per_query is {}; \
+                     narrow its label matchers",
+                    refs.len(),
+                    self.tenant,
+                    request.max_series
+                ),
+            });
+        }
+        let names = match &request.labels {
+            LabelsNeeded::All => None,
+            LabelsNeeded::Only(names) => {
+                let index = self.index.read();
+                Some(names.iter().filter_map(|name| index.name_id(name)).collect())
+            }
+        };
+        Ok(Box::new(HeadSeriesSet::new(
+            Arc::clone(self),
+            refs.iter().collect(),
+            request.range,
+            names,
+        )))
+    }
+}
+
+/// The selected series of a head.
+struct HeadSeriesSet {
+    head: Arc<TenantHead>,
+    refs: Vec<u32>,
+    at: usize,
+    range: TimeRange,
+    /// The names of the labels that are needed; `None`: all.
+    names: Option<Vec<NameId>>,
+    batch: Vec<Arc<MemSeries>>,
+    reader: SeriesReader,
+    cache: HashMap<SmallVec<[PairId; 4]>, Labels>,
+}
+
+impl HeadSeriesSet {
+    fn new(
+        head: Arc<TenantHead>,
+        refs: Vec<u32>,
+        range: TimeRange,
+        names: Option<Vec<NameId>>,
+    ) -> Self {
+        Self {
+            head,
+            refs,
+            at: 0,
+            range,
+            names,
+            batch: Vec::new(),
+            reader: SeriesReader::default(),
+            cache: HashMap::new(),
+        }
+    }
+
+    fn next_series(&mut self) -> Option<Arc<MemSeries>> {
+        while self.batch.is_empty() {
+            let end = self.refs.len().min(self.at + BATCH);
+            let refs = &self.refs[self.at..end];
+            if refs.is_empty() {
+                return None;
+            }
+            self.at = end;
+            let series = self.head.series.read();
+            let known = refs.iter().rev().filter_map(|r| series.by_ref(*r));
+            self.batch.extend(known.map(Arc::clone));
+        }
+        self.batch.pop()
+    }
+
+    fn labels_of(&mut self, series: &MemSeries) -> Labels {
+        let index = self.head.index.read();
+        let Some(names) = &self.names else {
+            return index.labels(&series.labels);
+        };
+        let needed = |pair: &PairId| names.contains(&index.name_of(*pair));
+        let pairs: SmallVec<[PairId; 4]> =
+            series.labels.iter().copied().filter(needed).collect();
+        if let Some(labels) = self.cache.get(&pairs) {
+            return labels.clone();
+        }
+        let labels = index.labels(&pairs);
+        if self.cache.len() < LABEL_CACHE {
+            self.cache.insert(pairs, labels.clone());
+        }
+        labels
+    }
+}
+
+impl SeriesSet for HeadSeriesSet {
+    fn next(&mut self, samples: &mut SeriesSamples) -> Result<Option<Labels>, SelectError> {
+        while let Some(series) = self.next_series() {
+            self.reader.collect(&series.state.lock(), self.range);
+            let read = self.reader.decode(self.range, &self.head.files, samples);
+            if let Err(error) = read {
+                let labels = self.head.index.read().labels(&series.labels);
+                return Err(SelectError {
+                    kind: ErrorKind::Corrupt,
+                    message: format!("tenant {}, series {labels}: {error}", self.head.tenant),
+                });
+            }
+            if !samples.is_empty() {
+                return Ok(Some(self.labels_of(&series)));
+            }
+        }
+        samples.clear();
+        Ok(None)
+    }
+
+    fn remaining(&self) -> Option<usize> {
+        Some(self.batch.len() + self.refs.len() - self.at)
+    }
+
+    fn split(self: Box<Self>, parts: usize) -> Vec<Box<dyn SeriesSet>> {
+        let mut rest: Vec<u32> = self.batch.iter().rev().map(|s| s.series_ref).collect();
+        rest.extend(&self.refs[self.at..]);
+        let size = rest.len().div_ceil(parts.max(1)).max(1);
+        let part = |refs: &[u32]| -> Box<dyn SeriesSet> {
+            let head = Arc::clone(&self.head);
+            Box::new(Self::new(head, refs.to_vec(), self.range, self.names.clone()))
+        };
+        rest.chunks(size).map(part).collect()
+    }
+}

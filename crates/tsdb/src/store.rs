@@ -1,0 +1,256 @@
+//! All heads of a process and the one write-ahead log beneath them.
+//!
+//! A write goes: series found or made → log record encoded → durable → samples appended. That
+//! order means that what a head holds is in the log, so that a duplicate of a sample may be
+//! acknowledged for the sample's sake, and that a failed log write leaves nothing behind.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam::queue::ArrayQueue;
+use dashmap::DashMap;
+use model::error::ErrorKind;
+use model::limits::Limits;
+use model::quantity::DurationMs;
+use model::tenant::TenantId;
+use model::time::Clock;
+use model::write::{LabelSource, WriteBatch, WriteOutcome};
+use parking_lot::{Mutex, RwLock};
+
+use crate::chunk_files::ChunkFiles;
+use crate::disk::Disk;
+use crate::head::TenantHead;
+use crate::head::append::{AppendTimes, ResolvedRows, log_batch};
+use crate::head::truncate::Truncated;
+use crate::wal::record::RecordEncoder;
+use crate::wal::{self, CommitError, Wal, WalConfig, WalError};
+
+mod open;
+#[cfg(test)]
+mod tests;
+mod snapshot;
+
+pub use open::{OpenDeps, OpenProgress, OpenReport};
+
+/// Record kind of a write in the log.
+pub(crate) const WRITE_RECORD: wal::RecordKind = wal::RecordKind(1);
+/// Scratch space kept for this many appends at once.
+const SCRATCH: usize = 64;
+
+/// Looks up a tenant's limits.
+pub type LimitsOf = Arc<dyn Fn(&TenantId) -> Arc<Limits> + Send + Sync>;
+
+/// How a store keeps its data.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// Where everything lies: `wal/`, `chunks/` and head snapshots.
+    pub dir: PathBuf,
+    /// The log.
+    pub wal: WalConfig,
+    /// How far behind a tenant's newest sample its samples are kept.
+    pub retention: DurationMs,
+}
+
+/// The heads of all tenants, durable on this machine's disk.
+pub struct Store {
+    config: StoreConfig,
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    limits: LimitsOf,
+    tenants: DashMap<TenantId, Arc<TenantHead>>,
+    files: Arc<ChunkFiles>,
+    wal: Wal,
+    /// Held for reading by each append from before its log record until it is applied.
+    appends: RwLock<()>,
+    /// One pass of truncation or snapshot at a time.
+    maintenance: Mutex<()>,
+    scratch: ArrayQueue<Scratch>,
+    closed: AtomicBool,
+}
+
+/// What an append needs; used again.
+#[derive(Default)]
+struct Scratch {
+    rows: ResolvedRows,
+    encoder: RecordEncoder,
+}
+
+/// Why a whole batch was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The log refused.
+    #[error("tenant {tenant}: {error}")]
+    Log {
+        /// Whose batch.
+        tenant: TenantId,
+        /// Why.
+        error: CommitError,
+    },
+    /// The store was closed.
+    #[error("the store is shutting down; try again in a moment")]
+    Closed,
+}
+
+impl AppendError {
+    /// What kind of failure this is to the sender.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Log { error, .. } => error.kind(),
+            Self::Closed => ErrorKind::Unavailable,
+        }
+    }
+}
+
+impl Store {
+    /// Appends a batch and returns when what it counts as written is durable.
+    ///
+    /// # Errors
+    /// Where the log refuses: nothing is acknowledged, and the sender may try again.
+    pub fn append<L: LabelSource>(
+        &self,
+        tenant: &TenantId,
+        limits: &Limits,
+        batch: &WriteBatch<L>,
+    ) -> Result<WriteOutcome, AppendError> {
+        let mut scratch = self.scratch.pop().unwrap_or_default();
+        let result = self.append_with(tenant, limits, batch, &mut scratch);
+        scratch.rows.clear();
+        // A full queue means that there is scratch enough.
+        drop(self.scratch.push(scratch));
+        result
+    }
+
+    fn append_with<L: LabelSource>(
+        &self,
+        tenant: &TenantId,
+        limits: &Limits,
+        batch: &WriteBatch<L>,
+        scratch: &mut Scratch,
+    ) -> Result<WriteOutcome, AppendError> {
+        let mut outcome = WriteOutcome::default();
+        let head = self.head_or_new(tenant);
+        let _applied = self.appends.read();
+        if self.closed.load(Ordering::Acquire) {
+            return Err(AppendError::Closed);
+        }
+        head.resolve_rows(batch, limits, &mut scratch.rows, &mut outcome);
+        let now = Some(self.clock.now_ms());
+        let times = AppendTimes::new(&head, limits, self.config.retention, now);
+        if log_batch(&head, batch, &scratch.rows, &times, &mut scratch.encoder) {
+            let record = scratch.encoder.finish();
+            let committed = self.wal.commit(WRITE_RECORD, record);
+            committed.map_err(|error| AppendError::Log {
+                tenant: tenant.clone(),
+                error,
+            })?;
+            scratch.rows.set_defined();
+        }
+        head.apply(batch, &scratch.rows, limits, &times, &mut outcome);
+        Ok(outcome)
+    }
+
+    /// The head of a tenant, if it has one.
+    pub fn head(&self, tenant: &TenantId) -> Option<Arc<TenantHead>> {
+        self.tenants.get(tenant).map(|head| Arc::clone(&head))
+    }
+
+    /// All heads.
+    pub fn heads(&self) -> Vec<Arc<TenantHead>> {
+        self.tenants.iter().map(|head| Arc::clone(&head)).collect()
+    }
+
+    fn head_or_new(&self, tenant: &TenantId) -> Arc<TenantHead> {
+        if let Some(head) = self.tenants.get(tenant) {
+            return Arc::clone(&head);
+        }
+        let made = || Arc::new(TenantHead::new(tenant.clone(), Arc::clone(&self.files)));
+        Arc::clone(&self.tenants.entry(tenant.clone()).or_insert_with(made))
+    }
+
+    /// The log, for its counters.
+    pub fn wal(&self) -> &Wal {
+        &self.wal
+    }
+
+    /// Chunk files there are, and bytes of chunks that wait to be written.
+    pub fn chunk_file_stats(&self) -> (usize, usize) {
+        self.files.stats()
+    }
+
+    /// Forgets what lies behind retention and what is idle.
+    pub fn truncate(&self) {
+        let _one = self.maintenance.lock();
+        let mut first_file = None;
+        for head in self.heads() {
+            let window = (self.limits)(&head.tenant).out_of_order_time_window;
+            let keep = self.config.retention.0.max(window.0);
+            let oldest = head.newest().saturating_sub(keep);
+            let Truncated {
+                chunks,
+                series,
+                first_file: first,
+            } = head.truncate(oldest, &self.appends);
+            first_file = first_file.into_iter().chain(first).min();
+            if chunks + series > 0 {
+                tracing::info!(tenant = %head.tenant, chunks, series, "truncated head");
+            }
+        }
+        // A snapshot that is still the latest names files that are in use or behind retention;
+        // what it names in vain is left out when it is read.
+        self.files.retain(|file| first_file.is_some_and(|first| file >= first));
+    }
+
+    /// Writes a snapshot and drops the log before it, so that a restart reads little.
+    ///
+    /// # Errors
+    /// Where the disk refuses; the log is then kept.
+    pub fn snapshot(&self) -> Result<(), SnapshotError> {
+        let _one = self.maintenance.lock();
+        self.write_snapshot(false)
+    }
+
+    /// Refuses appends from here on, and writes a snapshot with every chunk closed.
+    ///
+    /// # Errors
+    /// Where the disk refuses; the log then still has everything.
+    pub fn close(&self) -> Result<(), SnapshotError> {
+        self.closed.store(true, Ordering::Release);
+        let _one = self.maintenance.lock();
+        self.write_snapshot(true)
+    }
+}
+
+/// Why a snapshot could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The log.
+    #[error(transparent)]
+    Wal(#[from] WalError),
+    /// The snapshot's file.
+    #[error(transparent)]
+    File(#[from] wal::snapshot::SnapshotError),
+    /// The chunk files.
+    #[error("cannot sync chunk files: {0}")]
+    Chunks(#[from] io::Error),
+}
+
+/// Why a store can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The log.
+    #[error(transparent)]
+    Wal(#[from] WalError),
+    /// A snapshot.
+    #[error(transparent)]
+    Snapshot(#[from] wal::snapshot::SnapshotError),
+    /// The chunk files.
+    #[error("cannot open chunk files below {}: {error}", dir.display())]
+    Chunks {
+        /// Where they lie.
+        dir: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}

@@ -1,0 +1,374 @@
+//! The store against a map: whatever comes in which order, with restarts and snapshots between.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use model::exemplar::Exemplar;
+use model::fingerprint::Fingerprint;
+use model::histogram::{FloatHistogram, Histogram, HistogramSample, IntHistogram, Span};
+use model::labels::Labels;
+use model::limits::Limits;
+use model::matcher::{MatchOp, Matcher};
+use model::quantity::DurationMs;
+use model::sample::Sample;
+use model::select::{LabelsNeeded, SelectRequest, SeriesSamples};
+use model::tenant::TenantId;
+use model::time::{ManualClock, TimeRange};
+use model::write::{MetricMetadata, SeriesRow, WriteBatch};
+use proptest::prelude::*;
+
+use super::*;
+use crate::disk::RealDisk;
+
+const NOW: i64 = 1_700_000_000_000;
+const MINUTE: i64 = 60_000;
+
+fn open(dir: &Path) -> Store {
+    open_with(dir, Limits::default())
+}
+
+fn open_with(dir: &Path, limits: Limits) -> Store {
+    let mut wal = WalConfig::new(dir.join("wal"));
+    wal.min_free_bytes = 0;
+    wal.segment_bytes = 64 << 10;
+    let config = StoreConfig {
+        dir: dir.to_owned(),
+        wal,
+        retention: DurationMs(24 * 60 * MINUTE),
+    };
+    let limits = Arc::new(limits);
+    let deps = OpenDeps {
+        disk: Arc::new(RealDisk::default()),
+        clock: Arc::new(ManualClock::new(NOW)),
+        limits: Arc::new(move |_: &TenantId| Arc::clone(&limits)),
+        instance: 7,
+    };
+    Store::open(config, deps, &OpenProgress::default()).unwrap().0
+}
+
+fn tenant() -> TenantId {
+    TenantId::new("t").unwrap()
+}
+
+fn labels(i: u32) -> Labels {
+    Labels::from_pairs([
+        ("__name__", format!("m{}", i % 3)),
+        ("job", "test".to_owned()),
+        ("instance", i.to_string()),
+    ])
+}
+
+#[derive(Default)]
+struct Builder(WriteBatch<Labels>);
+
+impl Builder {
+    fn row(mut self, labels: Labels, samples: &[(i64, f64)]) -> Self {
+        let samples = samples.iter().map(|(t, v)| Sample { t: *t, v: *v, start: 0 });
+        self.0.samples.extend(samples);
+        self.end(labels)
+    }
+
+    fn histograms(mut self, labels: Labels, samples: &[HistogramSample]) -> Self {
+        self.0.histograms.extend_from_slice(samples);
+        self.end(labels)
+    }
+
+    fn end(mut self, labels: Labels) -> Self {
+        let batch = &mut self.0;
+        batch.series.push(SeriesRow {
+            fingerprint: Fingerprint::of(&labels),
+            labels,
+            samples_end: batch.samples.len() as u32,
+            histograms_end: batch.histograms.len() as u32,
+            exemplars_end: batch.exemplars.len() as u32,
+        });
+        self
+    }
+}
+
+fn write(store: &Store, batch: &Builder) -> WriteOutcome {
+    store.append(&tenant(), &Limits::default(), &batch.0).unwrap()
+}
+
+fn read(store: &Store, matchers: &[(&str, MatchOp, &str)]) -> BTreeMap<Labels, SeriesSamples> {
+    let each = matchers.iter();
+    let request = SelectRequest {
+        matchers: each.map(|(n, op, v)| Matcher::new(n, *op, v).unwrap()).collect(),
+        range: TimeRange::all(),
+        labels: LabelsNeeded::All,
+        max_series: 0,
+    };
+    let mut all = BTreeMap::new();
+    let Some(head) = store.head(&tenant()) else {
+        return all;
+    };
+    let mut set = head.select(&request).unwrap();
+    let mut samples = SeriesSamples::default();
+    while let Some(labels) = set.next(&mut samples).unwrap() {
+        let before = all.insert(labels, std::mem::take(&mut samples));
+        assert!(before.is_none(), "a series comes once");
+    }
+    all
+}
+
+fn floats(samples: &SeriesSamples) -> Vec<(i64, u64)> {
+    let values = samples.values.iter().map(|v| v.to_bits());
+    samples.ts.iter().copied().zip(values).collect()
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Some series get a sample at (minute, value).
+    Write(Vec<(u32, i64, u8)>),
+    Kill,
+    Close,
+    Snapshot,
+    Truncate,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let row = (0u32..6, 0i64..400, 0u8..4);
+    prop_oneof![
+        12 => prop::collection::vec(row, 1..40).prop_map(Step::Write),
+        1 => Just(Step::Kill),
+        1 => Just(Step::Close),
+        1 => Just(Step::Snapshot),
+        1 => Just(Step::Truncate),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn holds_what_was_acknowledged_through_restarts(
+        steps in prop::collection::vec(any_step(), 1..40),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let wide = Limits { out_of_order_time_window: DurationMs(1000 * MINUTE), ..Limits::default() };
+        let mut store = open_with(dir.path(), wide.clone());
+        let mut expected: BTreeMap<Labels, BTreeMap<i64, u64>> = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::Write(rows) => for (i, minute, v) in rows {
+                    let (t, v) = (NOW - 400 * MINUTE + minute * MINUTE, f64::from(v));
+                    let batch = Builder::default().row(labels(i), &[(t, v)]);
+                    let outcome = store.append(&tenant(), &wide, &batch.0).unwrap();
+                    let series = expected.entry(labels(i)).or_default();
+                    let known = *series.entry(t).or_insert(v.to_bits());
+                    prop_assert_eq!(outcome.samples == 1, known == v.to_bits());
+                    if known != v.to_bits() {
+                        prop_assert_eq!(outcome.first_rejection.unwrap().id, "duplicate-timestamp");
+                    }
+                },
+                Step::Kill => {
+                    drop(store);
+                    store = open_with(dir.path(), wide.clone());
+                }
+                Step::Close => {
+                    store.close().unwrap();
+                    drop(store);
+                    store = open_with(dir.path(), wide.clone());
+                }
+                Step::Snapshot => store.snapshot().unwrap(),
+                Step::Truncate => store.truncate(),
+            }
+            let found = read(&store, &[("job", MatchOp::Equal, "test")]);
+            let found: BTreeMap<_, _> = found.iter().map(|(l, s)| (l.clone(), floats(s))).collect();
+            let all = expected.iter().map(|(l, s)| (l.clone(), s.clone().into_iter().collect::<Vec<_>>()));
+            prop_assert_eq!(found, all.collect::<BTreeMap<_, _>>());
+        }
+    }
+}
+
+#[test]
+fn fills_chunks_and_reads_them_back_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let value = |i: i64, t: i64| (t / 1000 * i) as f64 / 3.0;
+    for step in 0..1_000 {
+        let t = NOW - 5 * 3_600_000 + step * 15_000;
+        let rows = (0..5).fold(Builder::default(), |b, i| b.row(labels(i), &[(t, value(i64::from(i), t))]));
+        assert_eq!(write(&store, &rows).samples, 5);
+    }
+    let check = |store: &Store| {
+        let found = read(store, &[]);
+        assert_eq!(found.len(), 5);
+        for samples in found.values() {
+            assert_eq!(samples.ts.len(), 1_000);
+            assert!(samples.ts.windows(2).all(|pair| pair[1] - pair[0] == 15_000));
+            assert!(samples.starts.is_empty());
+        }
+    };
+    check(&store);
+    store.snapshot().unwrap();
+    drop(store);
+    let store = open(dir.path());
+    check(&store);
+    store.close().unwrap();
+    let refused = store.append(&tenant(), &Limits::default(), &Builder::default().0);
+    assert!(matches!(refused, Err(AppendError::Closed)));
+    drop(store);
+    check(&open(dir.path()));
+}
+
+fn histogram(t: i64, count: u64) -> HistogramSample {
+    let span = Span { offset: 0, length: 2 };
+    HistogramSample {
+        t,
+        start: 0,
+        histogram: Histogram::Int(Box::new(IntHistogram {
+            count: 3 * count,
+            sum: count as f64,
+            positive_spans: vec![span],
+            positive_deltas: vec![count as i64, count as i64],
+            ..IntHistogram::default()
+        })),
+    }
+}
+
+#[test]
+fn keeps_histograms_floats_between_and_late_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let at = |m: i64| NOW - 200 * MINUTE + m * MINUTE;
+    let int: Vec<_> = (0..50).map(|m| histogram(at(m), m as u64 + 1)).collect();
+    write(&store, &Builder::default().histograms(labels(1), &int));
+    write(&store, &Builder::default().row(labels(1), &[(at(60), 1.0)]));
+    let float = HistogramSample {
+        t: at(61),
+        start: 5,
+        histogram: Histogram::Float(Box::new(FloatHistogram { count: 2.5, sum: 1.0, ..FloatHistogram::default() })),
+    };
+    write(&store, &Builder::default().histograms(labels(1), &[float.clone(), histogram(at(62), 9)]));
+    // The same again is taken; something else at the same time is not.
+    let again = write(&store, &Builder::default().histograms(labels(1), &[float, histogram(at(62), 9)]));
+    assert_eq!((again.histograms, again.rejected), (2, 0));
+    let other = write(&store, &Builder::default().histograms(labels(1), &[histogram(at(62), 8)]));
+    assert_eq!(other.first_rejection.unwrap().id, "duplicate-timestamp");
+    let late = write(&store, &Builder::default().histograms(labels(1), &[histogram(at(55), 4)]));
+    assert_eq!(late.histograms, 1);
+    let check = |store: &Store| {
+        let found = read(store, &[("__name__", MatchOp::Equal, "m1")]);
+        let samples = &found[&labels(1)];
+        assert_eq!(samples.ts, [at(60)]);
+        let times: Vec<i64> = samples.histograms.iter().map(|p| p.t).collect();
+        let expected: Vec<i64> = (0..50).chain([55, 61, 62]).map(at).collect();
+        assert_eq!(times, expected);
+        assert_eq!(samples.histograms[51].histogram.count, 2.5);
+        assert_eq!(samples.histograms[49].histogram.positive_buckets, [50.0, 100.0]);
+    };
+    check(&store);
+    drop(store);
+    let store = open(dir.path());
+    check(&store);
+    store.snapshot().unwrap();
+    drop(store);
+    check(&open(dir.path()));
+}
+
+#[test]
+fn exemplars_and_metadata_survive_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let exemplar = Exemplar { labels: Labels::from_pairs([("trace_id", "1")]), v: 2.0, t: NOW };
+    let mut batch = Builder::default();
+    batch.0.exemplars.push(exemplar.clone());
+    batch = batch.row(labels(1), &[(NOW, 1.0)]);
+    batch.0.metadata.push(MetricMetadata { metric: "m1".to_owned(), help: "Help.".to_owned(), ..MetricMetadata::default() });
+    assert_eq!(write(&store, &batch).exemplars, 1);
+    let check = |store: &Store| {
+        let head = store.head(&tenant()).unwrap();
+        let all = [vec![Matcher::new("job", MatchOp::Equal, "test").unwrap()]];
+        assert_eq!(head.exemplars(&all, TimeRange::all()), [(labels(1), vec![exemplar.clone()])]);
+        assert_eq!(head.metadata(Some("m1"))[0].help, "Help.");
+    };
+    check(&store);
+    drop(store);
+    let store = open(dir.path());
+    check(&store);
+    store.close().unwrap();
+    drop(store);
+    check(&open(dir.path()));
+}
+
+#[test]
+fn refuses_with_the_limit_and_the_series_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    write(&store, &Builder::default().row(labels(1), &[(NOW, 1.0)]));
+    let check = |t: i64, id: &str| {
+        let outcome = write(&store, &Builder::default().row(labels(1), &[(t, 2.0)]).row(labels(2), &[(NOW, 1.0)]));
+        let rejection = outcome.first_rejection.unwrap();
+        assert_eq!((rejection.id, outcome.samples, outcome.rejected), (id, 1, 1));
+        assert!(rejection.message.contains("m1{instance=\"1\""), "{}", rejection.message);
+    };
+    check(NOW, "duplicate-timestamp");
+    check(NOW - 31 * MINUTE, "sample-too-old");
+    check(NOW + 11 * MINUTE, "sample-too-far-in-future");
+    check(i64::MIN, "sample-too-old");
+    check(i64::MAX, "sample-too-far-in-future");
+
+    let strict = Limits { out_of_order_time_window: DurationMs(0), max_series: 2, ..Limits::default() };
+    let late = Builder::default().row(labels(1), &[(NOW - 1, 2.0)]).row(labels(3), &[(NOW, 1.0)]);
+    let outcome = store.append(&tenant(), &strict, &late.0).unwrap();
+    assert_eq!(outcome.rejected, 2);
+    let ids: Vec<_> = outcome.first_rejection.iter().map(|r| r.id).collect();
+    assert_eq!(ids, ["max-series"]);
+}
+
+#[test]
+fn idle_series_leave_memory_and_their_labels_with_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let old = NOW - 48 * 3_600_000;
+    write(&store, &Builder::default().row(labels(1), &[(old, 1.0)]));
+    write(&store, &Builder::default().row(labels(2), &[(old, 1.0), (NOW, 1.0)]));
+    store.truncate();
+    let head = store.head(&tenant()).unwrap();
+    assert_eq!(head.series_count(), 1);
+    let (values, _) = head.label_values("instance", &[], TimeRange::all(), 0);
+    assert_eq!(values, ["2"]);
+    let found = read(&store, &[]);
+    assert_eq!(found[&labels(2)].ts, [NOW]);
+    // It may come back, under another number, and that survives too.
+    write(&store, &Builder::default().row(labels(1), &[(NOW, 3.0)]));
+    drop(store);
+    let store = open(dir.path());
+    let found = read(&store, &[("instance", MatchOp::Equal, "1")]);
+    assert_eq!(found[&labels(1)].values.last(), Some(&3.0));
+}
+
+#[test]
+fn writers_and_readers_at_once_see_whole_samples() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    std::thread::scope(|scope| {
+        for writer in 0..4_u32 {
+            let store = &store;
+            scope.spawn(move || {
+                for step in 0..150 {
+                    let t = NOW - 3_000_000 + step * 15_000;
+                    let rows = (0..20).fold(Builder::default(), |b, i| {
+                        b.row(labels(writer * 20 + i), &[(t, t as f64)])
+                    });
+                    assert_eq!(write(store, &rows).samples, 20);
+                }
+            });
+        }
+        let store = &store;
+        scope.spawn(move || {
+            for _ in 0..50 {
+                for samples in read(store, &[("__name__", MatchOp::Regex, "m.")]).values() {
+                    let same = samples.ts.iter().zip(&samples.values).all(|(t, v)| *t as f64 == *v);
+                    assert!(same && samples.ts.is_sorted());
+                }
+            }
+        });
+        scope.spawn(move || (0..5).for_each(|_| store.snapshot().unwrap()));
+    });
+    drop(store);
+    let found = read(&open(dir.path()), &[]);
+    assert_eq!(found.len(), 80);
+    assert!(found.values().all(|samples| samples.ts.len() == 150));
+}
