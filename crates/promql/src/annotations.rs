@@ -119,7 +119,7 @@ impl fmt::Display for Note<'_> {
                     out,
                     "bucket label \"le\" is missing or has a malformed value of {le:?}"
                 )?;
-                for_metric(out, metric)
+                for_named(out, metric)
             }
             Self::MixedFloatsHistograms(metric) => {
                 out.write_str("encountered a mix of histograms and floats")?;
@@ -130,7 +130,7 @@ impl fmt::Display for Note<'_> {
             }
             Self::MixedClassicNative(metric) => {
                 out.write_str("vector contains a mix of classic and native histograms")?;
-                for_metric(out, metric)
+                for_named(out, metric)
             }
             Self::NotCounterHistogram(metric) => {
                 write!(
@@ -178,7 +178,7 @@ impl fmt::Display for Note<'_> {
                     "input to histogram_quantile needed to be fixed for monotonicity (see \
                      https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)",
                 )?;
-                for_metric(out, metric)
+                for_named(out, metric)
             }
             Self::IncompatibleTypes(operator, left, right) => write!(
                 out,
@@ -196,20 +196,20 @@ impl fmt::Display for Note<'_> {
             }
             Self::QuantileOfNanResult(metric) => {
                 out.write_str("input to histogram_quantile has NaN observations, result is NaN")?;
-                for_metric(out, metric)
+                for_named(out, metric)
             }
             Self::QuantileOfNanSkewed(metric) => {
                 out.write_str(
                     "input to histogram_quantile has NaN observations, result is skewed higher",
                 )?;
-                for_metric(out, metric)
+                for_named(out, metric)
             }
             Self::FractionOfNan(metric) => {
                 out.write_str(
                     "input to histogram_fraction has NaN observations, which are excluded from all \
                      fractions",
                 )?;
-                for_metric(out, metric)
+                for_named(out, metric)
             }
             Self::CustomBucketsReconciled(operation) => {
                 write!(
@@ -223,6 +223,14 @@ impl fmt::Display for Note<'_> {
 
 fn for_metric(out: &mut fmt::Formatter<'_>, metric: &str) -> fmt::Result {
     write!(out, " for metric name {metric:?}")
+}
+
+/// The same where the metric has a name.
+fn for_named(out: &mut fmt::Formatter<'_>, metric: &str) -> fmt::Result {
+    if metric.is_empty() {
+        return Ok(());
+    }
+    for_metric(out, metric)
 }
 
 /// A number as annotations and label values show it: shortest digits, `+Inf`, `-Inf`, `NaN`.

@@ -1,17 +1,304 @@
-//! The rate family.
+//! `rate`, `increase` and `delta`: the change over a window, extrapolated to its ends.
 
-use crate::eval::column::Column;
-use crate::eval::kernel::{KernelContext, RangeInput};
+use std::sync::Arc;
 
-/// `rate(m)`.
-pub(super) fn rate(input: &RangeInput<'_>, out: &mut Column, _: &mut KernelContext<'_>) {
+use model::histogram::{Combined, FloatHistogram, ResetHint};
+use model::select::HistogramPoint;
+
+use crate::annotations::Note;
+use crate::eval::column::{Column, is_absent};
+use crate::eval::kernel::{KernelContext, RangeInput, Window};
+
+/// What distinguishes the three.
+#[derive(Clone, Copy)]
+struct Kind {
+    /// A counter's resets are made up for, and it is not extrapolated below zero.
+    counter: bool,
+    /// Per second instead of over the window.
+    per_second: bool,
+}
+
+/// `rate(m)`: increase of a counter per second.
+pub(super) fn rate(input: &RangeInput<'_>, out: &mut Column, context: &mut KernelContext<'_>) {
+    extrapolated(
+        input,
+        out,
+        context,
+        Kind {
+            counter: true,
+            per_second: true,
+        },
+    );
+    note_if_no_counter(out, context);
+}
+
+/// `increase(m)`: increase of a counter.
+pub(super) fn increase(input: &RangeInput<'_>, out: &mut Column, context: &mut KernelContext<'_>) {
+    extrapolated(
+        input,
+        out,
+        context,
+        Kind {
+            counter: true,
+            per_second: false,
+        },
+    );
+    note_if_no_counter(out, context);
+}
+
+/// `delta(m)`: change of a gauge.
+pub(super) fn delta(input: &RangeInput<'_>, out: &mut Column, context: &mut KernelContext<'_>) {
+    extrapolated(
+        input,
+        out,
+        context,
+        Kind {
+            counter: false,
+            per_second: false,
+        },
+    );
+}
+
+/// Says so when floats were taken for a counter that does not have a counter's name.
+fn note_if_no_counter(out: &Column, context: &mut KernelContext<'_>) {
+    let name = context.metric_name;
+    let usual = ["_total", "_sum", "_count", "_bucket"];
+    if name.is_empty() || usual.iter().any(|suffix| name.ends_with(suffix)) {
+        return;
+    }
+    if out.floats.iter().any(|value| !is_absent(*value)) {
+        context.note_arg(0, &Note::PossibleNonCounter(name));
+    }
+}
+
+fn extrapolated(
+    input: &RangeInput<'_>,
+    out: &mut Column,
+    context: &mut KernelContext<'_>,
+    kind: Kind,
+) {
+    let histograms = &input.samples.histograms;
+    let mut floats = FloatChange::new(input, kind);
+    let mut resets: Option<Vec<bool>> = None;
     for (step, window) in input.windows.windows.iter().enumerate() {
-        let range = window.floats();
-        if range.len() < 2 {
+        if window.histograms().is_empty() {
+            if let Some(value) = floats.at(step, window) {
+                out.set_float(step, value);
+            }
             continue;
         }
-        let seconds = input.windows.range_ms as f64 / 1000.0;
-        let values = &input.samples.values[range];
-        out.set_float(step, (values[values.len() - 1] - values[0]) / seconds);
+        if !window.floats().is_empty() {
+            context.note_arg(0, &Note::MixedFloatsHistograms(context.metric_name));
+            continue;
+        }
+        let points = window.histograms();
+        if points.len() < 2 {
+            continue;
+        }
+        let resets = resets.get_or_insert_with(|| resets_between(histograms, kind.counter));
+        let (points, resets) = (&histograms[points.clone()], &resets[points]);
+        let Some(mut change) = histogram_change(points, resets, kind.counter, context) else {
+            continue;
+        };
+        let (first, last) = (&points[0], &points[points.len() - 1]);
+        let span = Span {
+            first: first.t,
+            last: last.t,
+            intervals: points.len() - 1,
+            zero: (kind.counter && change.count > 0.0 && first.histogram.count >= 0.0)
+                .then(|| first.histogram.count / change.count),
+        };
+        change.scale(span.factor(input, step, kind.per_second));
+        out.push_histogram(step, Arc::new(change));
     }
+}
+
+/// What the extrapolation depends on.
+struct Span {
+    /// Time of the first sample.
+    first: i64,
+    /// Time of the last sample.
+    last: i64,
+    /// Number of samples less one.
+    intervals: usize,
+    /// The first value as a share of the change, for a counter that went up: so much of the sampled
+    /// interval before the first sample, the counter was zero.
+    zero: Option<f64>,
+}
+
+impl Span {
+    /// What the change is to be multiplied with.
+    ///
+    /// Where samples begin or end about where the window does, the change is extrapolated to the
+    /// window's end. Where a sample seems to be missing, the series is taken to begin or end
+    /// there, and half an interval is added.
+    #[inline]
+    fn factor(&self, input: &RangeInput<'_>, step: usize, per_second: bool) -> f64 {
+        let window_end = input.windows.end_ms(step);
+        let window_start = input.windows.start_ms(step);
+        let mut to_start = (self.first - window_start) as f64 / 1000.0;
+        let mut to_end = (window_end - self.last) as f64 / 1000.0;
+        let sampled = (self.last - self.first) as f64 / 1000.0;
+        let interval = sampled / self.intervals as f64;
+        // Ten per cent above the average, as scrapes are never quite regular.
+        let threshold = interval * 1.1;
+        if to_start >= threshold {
+            to_start = interval / 2.0;
+        }
+        if let Some(share) = self.zero {
+            let to_zero = sampled * share;
+            if to_zero < to_start {
+                to_start = to_zero;
+            }
+        }
+        if to_end >= threshold {
+            to_end = interval / 2.0;
+        }
+        let mut factor = (sampled + to_start + to_end) / sampled;
+        if per_second {
+            factor /= input.windows.range_ms as f64 / 1000.0;
+        }
+        factor
+    }
+}
+
+/// The change of a float series. Resets are looked for once, and as they are rare, a step mostly
+/// only looks at the ends of its window.
+struct FloatChange<'a> {
+    input: &'a RangeInput<'a>,
+    kind: Kind,
+    /// Samples before which the counter was reset, ascending.
+    resets: Vec<usize>,
+    /// The first reset that may lie in the current window or a later one.
+    next_reset: usize,
+}
+
+impl<'a> FloatChange<'a> {
+    fn new(input: &'a RangeInput<'a>, kind: Kind) -> Self {
+        let mut resets = Vec::new();
+        if kind.counter {
+            let pairs = input.samples.values.windows(2).enumerate();
+            resets.extend(
+                pairs
+                    .filter(|(_, pair)| pair[1] < pair[0])
+                    .map(|(i, _)| i + 1),
+            );
+        }
+        Self {
+            input,
+            kind,
+            resets,
+            next_reset: 0,
+        }
+    }
+
+    #[inline]
+    fn at(&mut self, step: usize, window: &Window) -> Option<f64> {
+        let range = window.floats();
+        if range.len() < 2 {
+            return None;
+        }
+        let (ts, values) = (&self.input.samples.ts, &self.input.samples.values);
+        let (first, last) = (range.start, range.end - 1);
+        let mut change = values[last] - values[first];
+        if self.kind.counter {
+            while self
+                .resets
+                .get(self.next_reset)
+                .is_some_and(|reset| *reset <= first)
+            {
+                self.next_reset += 1;
+            }
+            for reset in &self.resets[self.next_reset..] {
+                if *reset > last {
+                    break;
+                }
+                change += values[reset - 1];
+            }
+        }
+        let span = Span {
+            first: ts[first],
+            last: ts[last],
+            intervals: last - first,
+            zero: (self.kind.counter && change > 0.0 && values[first] >= 0.0)
+                .then(|| values[first] / change),
+        };
+        Some(change * span.factor(self.input, step, self.kind.per_second))
+    }
+}
+
+/// For each histogram whether the counter was reset since the one before.
+fn resets_between(histograms: &[HistogramPoint], counter: bool) -> Vec<bool> {
+    let mut resets = vec![false; histograms.len()];
+    if counter {
+        for i in 1..histograms.len() {
+            resets[i] = histograms[i]
+                .histogram
+                .detect_reset(&histograms[i - 1].histogram);
+        }
+    }
+    resets
+}
+
+/// The change over at least two histograms, compacted; nothing where they do not go together.
+fn histogram_change(
+    points: &[HistogramPoint],
+    resets: &[bool],
+    counter: bool,
+    context: &mut KernelContext<'_>,
+) -> Option<FloatHistogram> {
+    let name = context.metric_name;
+    let first = &*points[0].histogram;
+    let last = &*points[points.len() - 1].histogram;
+    let is_gauge = |h: &FloatHistogram| h.reset_hint == ResetHint::Gauge;
+    if counter && (is_gauge(first) || is_gauge(last)) {
+        context.note_arg(0, &Note::NotCounterHistogram(name));
+    }
+    // A first histogram from before a reset does not matter, so that it may be of any kind.
+    let counts = !resets[1];
+    let reference = if counts { first } else { &*points[1].histogram };
+    let custom = reference.uses_custom_buckets();
+    if last.uses_custom_buckets() != custom {
+        context.note_arg(0, &Note::MixedExponentialCustom(name));
+        return None;
+    }
+    let mut schema = last.schema.min(reference.schema);
+    if counter {
+        let between = points[1..points.len() - 1]
+            .iter()
+            .map(|point| &*point.histogram);
+        for histogram in between {
+            if histogram.uses_custom_buckets() != custom {
+                context.note_arg(0, &Note::MixedExponentialCustom(name));
+                return None;
+            }
+            if is_gauge(histogram) {
+                context.note_arg(0, &Note::NotCounterHistogram(name));
+            }
+            schema = schema.min(histogram.schema);
+        }
+    } else if !is_gauge(first) || !is_gauge(last) {
+        context.note_arg(0, &Note::NotGaugeHistogram(name));
+    }
+    // Reset hints may well contradict each other here: that is what the loop below is about.
+    let mut change = last.copy_to_schema(schema);
+    let mut combined = Combined::default();
+    if counts {
+        combined = change.sub(first).ok()?;
+    }
+    let mut added = Combined::default();
+    for i in 2..points.len() {
+        if resets[i] {
+            added = added.or(change.add(&points[i - 1].histogram).ok()?);
+        }
+    }
+    if combined.bounds_reconciled {
+        context.note_arg(0, &Note::CustomBucketsReconciled("subtraction"));
+    }
+    if added.bounds_reconciled {
+        context.note_arg(0, &Note::CustomBucketsReconciled("addition"));
+    }
+    change.reset_hint = ResetHint::Gauge;
+    change.compact();
+    Some(change)
 }
