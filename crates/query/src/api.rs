@@ -1,0 +1,328 @@
+//! Prometheus's HTTP API, for reads: routes, and the way every request takes.
+
+pub mod error;
+pub mod params;
+
+mod answer;
+mod body;
+mod escape;
+mod evaluate;
+mod exemplars;
+mod format;
+mod json;
+mod lookup;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{FromRequestParts, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+use http::request::Parts;
+use http::{HeaderMap, header};
+use model::limits::Limits;
+use model::tenant::TenantId;
+use promql::eval::CancelFlag;
+use tokio::time::Instant;
+
+use crate::cancel::CancelOnDrop;
+use crate::front::{Pool, Turns};
+use crate::metrics::Metrics;
+use crate::{Config, Deps};
+
+use answer::Answer;
+use error::{ApiError, ErrorType};
+use params::Params;
+
+/// The header that names the tenant.
+const TENANT_HEADER: &str = "x-scope-orgid";
+/// How much of a query's text the log shows, in bytes.
+const MAX_LOGGED_QUERY: usize = 2048;
+
+/// The read path of a process.
+pub struct Api {
+    pub(crate) config: Config,
+    pub(crate) deps: Deps,
+    turns: Arc<Turns>,
+    pool: Pool,
+    metrics: Metrics,
+}
+
+/// Who asks, and how the answer shall look.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker {
+    pub(crate) tenant: TenantId,
+    gzip: bool,
+}
+
+/// What a request does on a thread of the pool.
+pub(crate) struct Job {
+    pub(crate) api: Arc<Api>,
+    pub(crate) tenant: TenantId,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) cancel: CancelFlag,
+    /// When the answer must be there.
+    pub(crate) deadline: Instant,
+    /// How long the request waited for its turn.
+    pub(crate) waited: Duration,
+    gzip: bool,
+}
+
+impl Api {
+    pub(crate) fn start(config: Config, deps: Deps) -> std::io::Result<Arc<Self>> {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let threads = match config.threads {
+            0 => (2 * cores).max(4),
+            threads => threads,
+        };
+        Ok(Arc::new(Self {
+            turns: Turns::new(threads),
+            pool: Pool::new(threads)?,
+            metrics: Metrics::default(),
+            config,
+            deps,
+        }))
+    }
+
+    /// The routes: under `/prometheus`, and at the root for those who take it for a plain
+    /// Prometheus.
+    pub fn router(self: &Arc<Self>) -> Router {
+        let routes = Router::new()
+            .route("/api/v1/query", both(evaluate::instant))
+            .route("/api/v1/query_range", both(evaluate::range))
+            .route("/api/v1/query_exemplars", both(exemplars::exemplars))
+            .route("/api/v1/format_query", both(format::format))
+            .route("/api/v1/series", both(lookup::series))
+            .route("/api/v1/labels", both(lookup::labels))
+            .route("/api/v1/label/{name}/values", get(lookup::values))
+            .route("/api/v1/metadata", get(lookup::metadata))
+            .route("/api/v1/rules", get(status::rules))
+            .route("/api/v1/alerts", get(status::alerts))
+            .route("/api/v1/features", get(status::features))
+            .route("/api/v1/status/buildinfo", get(status::build_info))
+            .route("/api/v1/status/tsdb", get(status::tsdb));
+        let routes = routes.with_state(Arc::clone(self));
+        Router::new()
+            .nest("/prometheus", routes.clone())
+            .merge(routes)
+    }
+
+    /// Writes the role's metrics in the text format of Prometheus.
+    pub fn render_metrics(&self, out: &mut String) {
+        self.metrics.render(self.turns.load(), out);
+    }
+
+    /// Answers with data that needs no turn.
+    fn tell(&self, data: serde_json::Value) -> Response {
+        self.metrics.answered("other", 200, Duration::ZERO);
+        Answer::value(data).finish(false).into_response()
+    }
+
+    /// Answers a request that was wrong before it could have a turn.
+    fn refuse(&self, endpoint: &'static str, error: ApiError) -> Response {
+        self.metrics
+            .answered(endpoint, error.kind.status().as_u16(), Duration::ZERO);
+        error.into_response()
+    }
+
+    /// Lets a request have its turn on the pool, until it is answered, its time is up, or this
+    /// future is dropped because its client has gone: then the job's flag is raised.
+    async fn run(
+        self: &Arc<Self>,
+        endpoint: &'static str,
+        asker: Asker,
+        timeout: Option<Duration>,
+        work: impl FnOnce(&Job) -> Result<Answer, ApiError> + Send + 'static,
+    ) -> Response {
+        let started = Instant::now();
+        let mut counted = Counted {
+            api: self,
+            endpoint,
+            started,
+            status: 499,
+        };
+        let outcome = self.answer(asker, timeout, started, work).await;
+        let response = match outcome {
+            Ok(answer) => answer.into_response(),
+            Err(error) => error.into_response(),
+        };
+        counted.status = response.status().as_u16();
+        response
+    }
+
+    async fn answer(
+        self: &Arc<Self>,
+        asker: Asker,
+        timeout: Option<Duration>,
+        started: Instant,
+        work: impl FnOnce(&Job) -> Result<Answer, ApiError> + Send + 'static,
+    ) -> Result<answer::Finished, ApiError> {
+        let limits = (self.deps.limits)(&asker.tenant);
+        let longest = limits.query_timeout.as_duration();
+        let timeout = timeout.map_or(longest, |asked| asked.min(longest));
+        let deadline = started + timeout;
+        let late = |doing: &str| {
+            let text = format!(
+                "query timed out {doing}: the time limit is {timeout:?} (limit query_timeout, parameter timeout)"
+            );
+            ApiError::new(ErrorType::Timeout, text)
+        };
+        let turn = tokio::time::timeout_at(deadline, self.turns.take(&asker.tenant, &limits));
+        let turn = turn
+            .await
+            .map_err(|_| late("while it waited for its turn"))?;
+        let turn = turn.map_err(|e| ApiError::new(ErrorType::TooManyRequests, e.to_string()))?;
+        let waited = started.elapsed();
+        self.metrics.waited(waited);
+
+        let cancel = CancelFlag::default();
+        let _stop_with_us = CancelOnDrop(cancel.clone());
+        let job = Job {
+            api: Arc::clone(self),
+            tenant: asker.tenant,
+            limits,
+            cancel,
+            deadline,
+            waited,
+            gzip: asker.gzip,
+        };
+        let receiver = self.pool.run(move || {
+            let _turn = turn;
+            work(&job).map(|answer| answer.finish(job.gzip))
+        });
+        match tokio::time::timeout_at(deadline, receiver).await {
+            Err(_) => Err(late("in evaluation")),
+            Ok(Err(_)) => Err(ApiError::new(
+                ErrorType::Internal,
+                "the query panicked; the log has the details",
+            )),
+            Ok(Ok(result)) => {
+                let finished = result?;
+                self.metrics.sent(finished.len());
+                Ok(finished)
+            }
+        }
+    }
+
+    /// Logs a query that took long.
+    pub(crate) fn ran(&self, job: &Job, query: &str, took: Duration, samples: usize) {
+        self.metrics.loaded(samples as u64);
+        let slow = self.config.log_slower_than;
+        if slow.is_zero() || took < slow {
+            return;
+        }
+        self.metrics.slow();
+        let end = query.floor_char_boundary(MAX_LOGGED_QUERY);
+        tracing::warn!(
+            tenant = job.tenant.as_str(),
+            query = &query[..end],
+            duration_ms = took.as_millis() as u64,
+            waited_ms = job.waited.as_millis() as u64,
+            samples,
+            "slow query"
+        );
+    }
+}
+
+/// Counts a request when it is answered, or as given up when its future is dropped before.
+struct Counted<'a> {
+    api: &'a Api,
+    endpoint: &'static str,
+    started: Instant,
+    status: u16,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.api
+            .metrics
+            .answered(self.endpoint, self.status, self.started.elapsed());
+    }
+}
+
+/// One handler for GET and POST.
+fn both<H, T, S>(handler: H) -> MethodRouter<S>
+where
+    H: axum::handler::Handler<T, S>,
+    T: 'static,
+    S: Clone + Send + Sync + 'static,
+{
+    get(handler.clone()).post(handler)
+}
+
+impl FromRequestParts<Arc<Api>> for Asker {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
+        let tenant = tenant_of(&parts.headers, api.config.multitenancy).inspect_err(|error| {
+            let code = error.kind.status().as_u16();
+            api.metrics.answered("other", code, Duration::ZERO);
+        })?;
+        let gzip = takes_gzip(&parts.headers);
+        Ok(Self { tenant, gzip })
+    }
+}
+
+fn tenant_of(headers: &HeaderMap, multitenancy: bool) -> Result<TenantId, ApiError> {
+    if !multitenancy {
+        return Ok(TenantId::anonymous());
+    }
+    let refuse = |message: String| ApiError::new(ErrorType::Unauthorized, message);
+    let text = match headers.get(TENANT_HEADER) {
+        Some(value) => value
+            .to_str()
+            .map_err(|_| refuse("the header X-Scope-OrgID is not ASCII".to_owned()))?,
+        None => "",
+    };
+    TenantId::new(text).map_err(|e| refuse(e.to_string()))
+}
+
+/// Whether `Accept-Encoding` has gzip, and not with a weight of zero.
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter();
+    let mut codings = values
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','));
+    codings.any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight = weight
+            .trim()
+            .strip_prefix("q=")
+            .and_then(|q| q.trim().parse::<f32>().ok());
+        name.trim().eq_ignore_ascii_case("gzip") && weight != Some(0.0)
+    })
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        if self.kind == ErrorType::Internal {
+            tracing::error!("a query failed: {}", self.message);
+        }
+        let body = serde_json::json!({
+            "status": "error",
+            "errorType": self.kind.as_str(),
+            "error": self.message,
+        });
+        let json = [(header::CONTENT_TYPE, "application/json")];
+        let mut response = (self.kind.status(), json, body.to_string()).into_response();
+        if matches!(
+            self.kind,
+            ErrorType::TooManyRequests | ErrorType::Unavailable
+        ) {
+            let value = http::HeaderValue::from_static("5");
+            response.headers_mut().insert(header::RETRY_AFTER, value);
+        }
+        response
+    }
+}
+
+/// What each handler gets.
+pub(crate) type Shared = State<Arc<Api>>;
+
+/// The parameters, read after the parts of the request.
+pub(crate) type Asked = Result<Params, ApiError>;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! Exemplars of the series that a query looks at.
+
+use axum::extract::State;
+use axum::response::Response;
+use model::exemplar::Exemplar;
+use model::labels::Labels;
+use wire::service::LookupRequest;
+
+use super::answer::Answer;
+use super::error::ApiError;
+use super::{Asked, Asker, Shared, json};
+use crate::engine;
+
+pub(crate) async fn exemplars(State(api): Shared, asker: Asker, asked: Asked) -> Response {
+    let endpoint = "query_exemplars";
+    let wanted = asked.and_then(|params| {
+        let range = params.range()?;
+        let query = params.get("query").unwrap_or_default().to_owned();
+        Ok((query, range))
+    });
+    match wanted {
+        Err(error) => api.refuse(endpoint, error),
+        Ok((query, range)) => {
+            api.run(endpoint, asker, None, move |job| {
+                let parsed = engine::parse(&query, &job.limits);
+                let expr = parsed.map_err(|e| ApiError::parameter("query", e))?;
+                let matcher_sets = engine::selectors(&expr);
+                // No set would mean all series: a query without selectors looks at none.
+                if matcher_sets.is_empty() {
+                    return Ok(Answer::list(Vec::<()>::new(), |_, ()| {}));
+                }
+                let request = LookupRequest {
+                    matcher_sets,
+                    range,
+                    limit: 0,
+                };
+                let found = job.api.deps.read.exemplars(&job.tenant, &request)?;
+                Ok(Answer::list(found, push_series))
+            })
+            .await
+        }
+    }
+}
+
+fn push_series(out: &mut Vec<u8>, (labels, exemplars): &(Labels, Vec<Exemplar>)) {
+    out.extend_from_slice(b"{\"seriesLabels\":");
+    json::push_labels(out, labels);
+    out.extend_from_slice(b",\"exemplars\":[");
+    for (at, exemplar) in exemplars.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"{\"labels\":");
+        json::push_labels(out, &exemplar.labels);
+        out.extend_from_slice(b",\"value\":");
+        json::push_float(out, exemplar.v);
+        out.extend_from_slice(b",\"timestamp\":");
+        json::push_seconds(out, exemplar.t);
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"]}");
+}

@@ -1,0 +1,159 @@
+//! What there is: series, label names, label values, metadata.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use model::matcher::Matcher;
+use model::write::MetricMetadata;
+use serde_json::json;
+use wire::service::LookupRequest;
+
+use super::answer::Answer;
+use super::error::{ApiError, ErrorType};
+use super::escape::unescape;
+use super::params::Params;
+use super::{Asked, Asker, Shared, json};
+use crate::engine;
+
+/// Sets of matchers a request may have.
+const MAX_MATCHER_SETS: usize = 100;
+
+pub(crate) async fn series(State(api): Shared, asker: Asker, asked: Asked) -> Response {
+    let endpoint = "series";
+    let work = asked.and_then(|params| {
+        let request = lookup(&params)?;
+        if request.matcher_sets.is_empty() {
+            return Err(ApiError::new(
+                ErrorType::BadData,
+                "no match[] parameter provided",
+            ));
+        }
+        Ok(request)
+    });
+    match work {
+        Err(error) => api.refuse(endpoint, error),
+        Ok(request) => {
+            api.run(endpoint, asker, None, move |job| {
+                let found = job.api.deps.read.series(&job.tenant, &request)?;
+                Ok(Answer::list(found.items, json::push_labels).truncated(found.truncated))
+            })
+            .await
+        }
+    }
+}
+
+pub(crate) async fn labels(State(api): Shared, asker: Asker, asked: Asked) -> Response {
+    match asked.and_then(|params| lookup(&params)) {
+        Err(error) => api.refuse("labels", error),
+        Ok(request) => {
+            api.run("labels", asker, None, move |job| {
+                let found = job.api.deps.read.label_names(&job.tenant, &request)?;
+                let push = |out: &mut Vec<u8>, name: &String| json::push_text(out, name);
+                Ok(Answer::list(found.items, push).truncated(found.truncated))
+            })
+            .await
+        }
+    }
+}
+
+pub(crate) async fn values(
+    State(api): Shared,
+    asker: Asker,
+    Path(name): Path<String>,
+    asked: Asked,
+) -> Response {
+    let name = unescape(&name);
+    let endpoint = "label_values";
+    if name.is_empty() {
+        let error = ApiError::new(ErrorType::BadData, format!("invalid label name: {name:?}"));
+        return api.refuse(endpoint, error);
+    }
+    match asked.and_then(|params| lookup(&params)) {
+        Err(error) => api.refuse(endpoint, error),
+        Ok(request) => {
+            api.run(endpoint, asker, None, move |job| {
+                let found = job
+                    .api
+                    .deps
+                    .read
+                    .label_values(&job.tenant, &name, &request)?;
+                let push = |out: &mut Vec<u8>, value: &String| json::push_text(out, value);
+                Ok(Answer::list(found.items, push).truncated(found.truncated))
+            })
+            .await
+        }
+    }
+}
+
+fn lookup(params: &Params) -> Result<LookupRequest, ApiError> {
+    Ok(LookupRequest {
+        limit: params.limit()?,
+        range: params.range()?,
+        matcher_sets: matcher_sets(params)?,
+    })
+}
+
+fn matcher_sets(params: &Params) -> Result<Vec<Vec<Matcher>>, ApiError> {
+    let mut sets = Vec::new();
+    for text in params.all("match[]") {
+        if sets.len() == MAX_MATCHER_SETS {
+            let reason = format!("more than {MAX_MATCHER_SETS} selectors; ask in several requests");
+            return Err(ApiError::parameter("match[]", reason));
+        }
+        let set = engine::parse_selector(text).map_err(|e| ApiError::parameter("match[]", e))?;
+        if set.iter().all(Matcher::matches_empty) {
+            let reason = "match[] must contain at least one non-empty matcher";
+            return Err(ApiError::parameter("match[]", reason));
+        }
+        sets.push(set);
+    }
+    Ok(sets)
+}
+
+pub(crate) async fn metadata(State(api): Shared, asker: Asker, asked: Asked) -> Response {
+    let wanted = asked.and_then(|params| {
+        let number = |name: &str| match params.get(name) {
+            None => Ok(None),
+            // A negative number means no limit, as in Prometheus.
+            Some(text) => text
+                .parse::<i64>()
+                .map(|n| usize::try_from(n).ok())
+                .map_err(|_| ApiError::parameter(name, format!("{text:?} is not a number"))),
+        };
+        let metric = params.get("metric").map(str::to_owned);
+        Ok((
+            metric,
+            number("limit")?,
+            number("limit_per_metric")?.filter(|n| *n > 0),
+        ))
+    });
+    match wanted {
+        Err(error) => api.refuse("metadata", error),
+        Ok((metric, limit, per_metric)) => {
+            api.run("metadata", asker, None, move |job| {
+                let all = job.api.deps.read.metadata(&job.tenant, metric.as_deref())?;
+                Ok(Answer::value(by_metric(&all, limit, per_metric)))
+            })
+            .await
+        }
+    }
+}
+
+fn by_metric(
+    all: &[MetricMetadata],
+    limit: Option<usize>,
+    per_metric: Option<usize>,
+) -> serde_json::Value {
+    let mut metrics: BTreeMap<&str, Vec<serde_json::Value>> = BTreeMap::new();
+    for one in all {
+        if !metrics.contains_key(one.metric.as_str()) && limit.is_some_and(|n| metrics.len() >= n) {
+            continue;
+        }
+        let known = metrics.entry(one.metric.as_str()).or_default();
+        if per_metric.is_none_or(|n| known.len() < n) {
+            known.push(json!({"type": one.kind.as_str(), "help": one.help, "unit": one.unit}));
+        }
+    }
+    json!(metrics)
+}

@@ -1,0 +1,581 @@
+//! The API, asked as clients ask it.
+
+mod store;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::body::Body;
+use http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
+use model::exemplar::Exemplar;
+use model::labels::Labels;
+use model::select::{SelectError, SelectRequest, SeriesSamples, SeriesSet};
+use model::time::ManualClock;
+use model::write::{MetricMetadata, MetricType};
+use serde_json::Value;
+use tower::ServiceExt as _;
+use wire::service::{Found, HeadStatus, LookupRequest, ReadService};
+
+use super::*;
+use crate::BuildInfo;
+use store::Store;
+
+/// Now, in seconds.
+const NOW: i64 = 1000;
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    Labels::from_pairs(pairs.iter().copied())
+}
+
+/// Three series, a sample every 10 s from 0 to 1000.
+fn store() -> Store {
+    let points = |scale: f64| {
+        (0..=100)
+            .map(|i| (i * 10_000, i as f64 * scale))
+            .collect::<Vec<_>>()
+    };
+    Store {
+        tenant: TenantId::anonymous(),
+        series: vec![
+            (labels(&[("__name__", "up"), ("job", "a")]), points(1.0)),
+            (labels(&[("__name__", "up"), ("job", "b")]), points(2.0)),
+            (
+                labels(&[("__name__", "http.requests"), ("http.status", "200")]),
+                points(3.0),
+            ),
+        ],
+        metadata: ["up", "down", "sideways"]
+            .iter()
+            .flat_map(|metric| {
+                ["first", "second"].map(|help| MetricMetadata {
+                    metric: (*metric).to_owned(),
+                    kind: MetricType::Gauge,
+                    help: help.to_owned(),
+                    unit: "s".to_owned(),
+                })
+            })
+            .collect(),
+        exemplars: vec![(
+            labels(&[("__name__", "up"), ("job", "a")]),
+            vec![Exemplar {
+                labels: labels(&[("trace_id", "x")]),
+                v: 1.5,
+                t: 10_500,
+            }],
+        )],
+    }
+}
+
+fn api_over(read: Arc<dyn ReadService>, limits: Limits, multitenancy: bool) -> Arc<Api> {
+    let config = Config {
+        threads: 2,
+        log_slower_than: Duration::ZERO,
+        multitenancy,
+        build: BuildInfo {
+            version: "1.2.3",
+            revision: "abc",
+        },
+    };
+    let limits = Arc::new(limits);
+    let deps = Deps {
+        read,
+        limits: Arc::new(move |_| Arc::clone(&limits)),
+        clock: Arc::new(ManualClock::new(NOW * 1000)),
+    };
+    Api::start(config, deps).unwrap()
+}
+
+fn api() -> Arc<Api> {
+    api_over(Arc::new(store()), Limits::default(), false)
+}
+
+fn get(path: &str) -> Request<Body> {
+    Request::get(path).body(Body::empty()).unwrap()
+}
+
+fn post(path: &str, form: String) -> Request<Body> {
+    Request::post(path)
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Body::from(form))
+        .unwrap()
+}
+
+fn encode(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+async fn send(api: &Arc<Api>, request: Request<Body>) -> (StatusCode, Value) {
+    let response = api.router().oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let shown = String::from_utf8_lossy(&body);
+    let value = serde_json::from_slice(&body).unwrap_or_else(|e| panic!("{e} in {shown}"));
+    (status, value)
+}
+
+/// Asks at `/prometheus/api/v1/<path>`: the answer as text.
+async fn ask(path: &str) -> String {
+    let (status, value) = send(&api(), get(&format!("/prometheus/api/v1/{path}"))).await;
+    format!("{} {value}", status.as_u16())
+}
+
+async fn refused(api: &Arc<Api>, request: Request<Body>) -> (u16, String, String) {
+    let (status, value) = send(api, request).await;
+    let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+    assert_eq!(value["status"], "error", "{value}");
+    (status.as_u16(), text("errorType"), text("error"))
+}
+
+#[tokio::test]
+async fn instant_queries() {
+    let check = async |path: &str, expected: &str| assert_eq!(ask(path).await, expected, "{path}");
+    check(
+        "query?query=up&time=100.5",
+        r#"200 {"data":{"result":[{"metric":{"__name__":"up","job":"a"},"value":[100.5,"10"]},{"metric":{"__name__":"up","job":"b"},"value":[100.5,"20"]}],"resultType":"vector"},"status":"success"}"#,
+    )
+    .await;
+    // No time: now.
+    check(
+        "query?query=sum(up)",
+        r#"200 {"data":{"result":[{"metric":{},"value":[1000,"300"]}],"resultType":"vector"},"status":"success"}"#,
+    )
+    .await;
+    // What Grafana asks first.
+    check(
+        "query?query=1%2B1&time=4",
+        r#"200 {"data":{"result":[4,"2"],"resultType":"scalar"},"status":"success"}"#,
+    )
+    .await;
+    check(
+        "query?query=up&limit=1&time=1970-01-01T00:00:10Z",
+        r#"200 {"data":{"result":[{"metric":{"__name__":"up","job":"a"},"value":[10,"1"]}],"resultType":"vector"},"status":"success","warnings":["results truncated due to limit"]}"#,
+    )
+    .await;
+    check(
+        "query?query=up%7Bjob%3D%22a%22%7D%5B15s%5D&time=20",
+        r#"200 {"data":{"result":[{"metric":{"__name__":"up","job":"a"},"values":[[10,"1"],[20,"2"]]}],"resultType":"matrix"},"status":"success"}"#,
+    )
+    .await;
+    check(
+        "query?query=%22x%22&time=1",
+        r#"200 {"data":{"result":[1,"x"],"resultType":"string"},"status":"success"}"#,
+    )
+    .await;
+    // Milliseconds for seconds, and the end of all numbers: nothing there, but no error.
+    for time in ["1792342342342", "1e300", "-1e300"] {
+        check(
+            &format!("query?query=up&time={time}"),
+            r#"200 {"data":{"result":[],"resultType":"vector"},"status":"success"}"#,
+        )
+        .await;
+    }
+    // The lookback is the tenant's 5m, unless the request says otherwise.
+    check(
+        "query?query=count(up)&time=1200&lookback_delta=1m",
+        r#"200 {"data":{"result":[],"resultType":"vector"},"status":"success"}"#,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn range_queries() {
+    let expected = r#"200 {"data":{"result":[{"metric":{},"values":[[0,"0"],[20,"6"],[40,"12"]]}],"resultType":"matrix"},"status":"success"}"#;
+    for step in ["20", "20s", "20.0"] {
+        let path = format!("query_range?query=sum(up)&start=0&end=40&step={step}");
+        assert_eq!(ask(&path).await, expected);
+    }
+    let form = "query=sum(up)&start=0&end=40&step=20".to_owned();
+    let (status, value) = send(&api(), post("/api/v1/query_range", form)).await;
+    assert_eq!(format!("{} {value}", status.as_u16()), expected);
+    // 11,000 steps and the first are the most.
+    assert!(
+        ask("query_range?query=vector(1)&start=0&end=11000&step=1")
+            .await
+            .starts_with("200")
+    );
+    let far = ask("query_range?query=up&start=1792342342342&end=1792342342400&step=15").await;
+    assert!(
+        far.starts_with("200") && far.contains("\"result\":[]"),
+        "{far}"
+    );
+}
+
+#[tokio::test]
+async fn wrong_parameters_are_named() {
+    let mut shown = String::new();
+    for path in [
+        "query",
+        "query?query=",
+        "query?query=sum(",
+        "query?query=up&time=now",
+        "query?query=up&timeout=0",
+        "query?query=up&limit=x",
+        "query?query=up&lookback_delta=-5m",
+        "query_range?query=up&end=1&step=1",
+        "query_range?query=up&start=0&step=1",
+        "query_range?query=up&start=0&end=1",
+        "query_range?query=up&start=0&end=1&step=0",
+        "query_range?query=up&start=0&end=1&step=often",
+        "query_range?query=up&start=2&end=1&step=1",
+        "query_range?query=up&start=0&end=1000000&step=1",
+        "query_range?query=up%5B5m%5D&start=0&end=1&step=1",
+        "query_exemplars?query=sum(&start=0",
+        "series",
+        "series?match[]=%7B",
+        "series?match[]=%7Ba%3D%22%22%7D",
+        "series?match[]=sum(up)",
+        "series?match[]=up&start=5&end=4",
+        "labels?limit=-1",
+        "label/U__/values",
+        "metadata?limit=all",
+        "status/tsdb?limit=0",
+        "status/tsdb?limit=10001",
+        "format_query?query=)",
+    ] {
+        let request = get(&format!("/prometheus/api/v1/{path}"));
+        let (status, kind, text) = refused(&api(), request).await;
+        shown.push_str(&format!("{path}\n  {status} {kind}: {text}\n"));
+    }
+    insta::assert_snapshot!(shown);
+}
+
+#[tokio::test]
+async fn lookups() {
+    let mut shown = String::new();
+    for path in [
+        "series?match[]=up",
+        "series?match[]=up&match[]=%7B%22http.requests%22%7D&limit=1",
+        "series?match[]=up&start=2000",
+        "labels",
+        "labels?match[]=up&limit=40000",
+        "labels?limit=1",
+        "label/job/values",
+        "label/nothing/values",
+        "label/U__http_2e_status/values",
+        "label/__name__/values?match[]=%7Bjob%3D~%22.%2B%22%7D",
+        "metadata?limit=1",
+        "metadata?limit=0",
+        "metadata?metric=up&limit_per_metric=1",
+        "query_exemplars?query=rate(up%5B5m%5D)",
+        "query_exemplars?query=test&start=1792342342342&end=1792345942342",
+        "query_exemplars?query=1%2B1",
+        "rules",
+        "alerts",
+        "features",
+        "status/buildinfo",
+        "status/tsdb?limit=1",
+    ] {
+        shown.push_str(&format!("{path}\n  {}\n", ask(path).await));
+    }
+    insta::assert_snapshot!(shown);
+}
+
+#[tokio::test]
+async fn both_roots_and_methods() {
+    let api = api();
+    let response = api
+        .router()
+        .oneshot(get("/api/v1/status/flags"))
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    for path in [
+        "query",
+        "query_range",
+        "query_exemplars",
+        "series",
+        "labels",
+        "format_query",
+    ] {
+        let form = "query=up&match[]=up&start=0&end=10&step=5".to_owned();
+        let (status, value) = send(&api, post(&format!("/prometheus/api/v1/{path}"), form)).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {value}");
+    }
+    let request = post("/api/v1/label/job/values", String::new());
+    let response = api.router().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn hostile_queries_are_refused() {
+    let api = api();
+    let deep = |open: &str, close: &str| open.repeat(10_000) + "1" + &close.repeat(10_000);
+    let queries = [
+        deep("(", ")"),
+        deep("abs(", ")"),
+        deep("-", ""),
+        deep("", "+1"),
+        "{".repeat(10_000),
+        "x".repeat(1 << 20),
+        "up{job=~\"(((a{100}){100}){100}){100}\"}".to_owned(),
+        format!("up{{job=~\"{}\"}}", "a".repeat(5_000)),
+        format!("up{{job=~\"{}a{}\"}}", "(".repeat(500), ")".repeat(500)),
+    ];
+    for query in queries {
+        for path in [
+            "/api/v1/query",
+            "/api/v1/format_query",
+            "/api/v1/query_exemplars",
+        ] {
+            let request = post(path, format!("query={}", encode(&query)));
+            let (status, kind, text) = refused(&api, request).await;
+            let start: String = query.chars().take(40).collect();
+            assert_eq!(
+                (status, kind.as_str()),
+                (400, "bad_data"),
+                "{path} {start}: {text}"
+            );
+            assert!(text.len() < 6_000, "{start}: {} bytes", text.len());
+        }
+    }
+    let form = format!("query=1&x={}", "x".repeat(11 << 20));
+    let (status, kind, _) = refused(&api, post("/api/v1/query", form)).await;
+    assert_eq!((status, kind.as_str()), (413, "too_large_entry"));
+    let form = "match[]=up&".repeat(101);
+    let (status, _, text) = refused(&api, post("/api/v1/series", form)).await;
+    assert_eq!(status, 400, "{text}");
+    let (status, _, _) = refused(&api, post("/api/v1/series", "a&".repeat(20_000))).await;
+    assert_eq!(status, 400);
+}
+
+#[tokio::test]
+async fn limits_are_422() {
+    let limited = |limits: Limits| api_over(Arc::new(store()), limits, false);
+    let few = limited(Limits {
+        max_samples_per_query: 50,
+        ..Limits::default()
+    });
+    let (status, kind, text) = refused(&few, get("/api/v1/query?query=up[10m]")).await;
+    assert_eq!((status, kind.as_str()), (422, "execution"), "{text}");
+    let small = limited(Limits {
+        max_memory_per_query: model::quantity::ByteSize(1000),
+        ..Limits::default()
+    });
+    let path = "/api/v1/query_range?query=up&start=0&end=1000&step=1";
+    let (status, kind, text) = refused(&small, get(path)).await;
+    assert_eq!((status, kind.as_str()), (422, "execution"), "{text}");
+}
+
+#[tokio::test]
+async fn tenants_are_apart() {
+    let api = api_over(Arc::new(store()), Limits::default(), true);
+    let ask = async |tenant: Option<&str>| {
+        let mut request = get("/api/v1/query?query=count(up)");
+        if let Some(tenant) = tenant {
+            request
+                .headers_mut()
+                .insert(TENANT_HEADER, tenant.parse().unwrap());
+        }
+        send(&api, request).await
+    };
+    for bad in [None, Some(""), Some("a/b"), Some("..")] {
+        let (status, value) = ask(bad).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{bad:?}: {value}");
+    }
+    let (_, value) = ask(Some("other")).await;
+    assert_eq!(value["data"]["result"], Value::Array(Vec::new()));
+    let (_, value) = ask(Some("anonymous")).await;
+    assert_eq!(value["data"]["result"][0]["value"][1], "2");
+}
+
+#[tokio::test]
+async fn gzip_where_it_is_taken() {
+    let api = api();
+    let check = async |accepted: &str, expected: Option<&str>| {
+        let mut request = get("/api/v1/query?query=up");
+        request
+            .headers_mut()
+            .insert(header::ACCEPT_ENCODING, accepted.parse().unwrap());
+        let response = api.router().oneshot(request).await.unwrap();
+        let coding = response.headers().get(header::CONTENT_ENCODING);
+        assert_eq!(coding.map(|v| v.to_str().unwrap()), expected, "{accepted}");
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .unwrap()
+            .to_bytes()
+            .to_vec();
+        let body = if expected.is_some() {
+            let mut text = Vec::new();
+            std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&*body), &mut text)
+                .unwrap();
+            text
+        } else {
+            body
+        };
+        let value: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(value["status"], "success");
+    };
+    check("gzip", Some("gzip")).await;
+    check("deflate, GZIP;q=0.5", Some("gzip")).await;
+    check("gzip;q=0", None).await;
+    check("identity", None).await;
+}
+
+#[tokio::test]
+async fn stats_and_metrics_tell_what_a_query_took() {
+    let api = api();
+    let (_, value) = send(&api, get("/api/v1/query?query=up&stats=all")).await;
+    let samples = &value["data"]["stats"]["samples"]["totalQueryableSamples"];
+    assert!(samples.as_u64().is_some_and(|n| n > 0), "{value}");
+    assert!(
+        value["data"]["stats"]["timings"]["evalTotalTime"].is_f64(),
+        "{value}"
+    );
+    let mut out = String::new();
+    api.render_metrics(&mut out);
+    assert!(
+        out.contains("tidemark_query_requests_total{endpoint=\"query\",code=\"200\"} 1\n"),
+        "{out}"
+    );
+}
+
+/// A source whose series never end: it is read until the query is stopped.
+struct Endless {
+    store: Store,
+    read: Arc<AtomicUsize>,
+    ended: Arc<tokio::sync::Notify>,
+    begun: Arc<tokio::sync::Notify>,
+}
+
+struct EndlessSet {
+    read: Arc<AtomicUsize>,
+    ended: Arc<tokio::sync::Notify>,
+}
+
+impl SeriesSet for EndlessSet {
+    fn next(&mut self, samples: &mut SeriesSamples) -> Result<Option<Labels>, SelectError> {
+        samples.clear();
+        samples.ts.push(NOW * 1000);
+        samples.values.push(1.0);
+        let n = self.read.fetch_add(1, Ordering::Relaxed);
+        Ok(Some(Labels::from_pairs([("n", n.to_string())])))
+    }
+
+    fn split(self: Box<Self>, _parts: usize) -> Vec<Box<dyn SeriesSet>> {
+        vec![self]
+    }
+}
+
+impl Drop for EndlessSet {
+    fn drop(&mut self) {
+        self.ended.notify_one();
+    }
+}
+
+impl ReadService for Endless {
+    fn select(&self, _: &TenantId, _: &SelectRequest) -> Result<Box<dyn SeriesSet>, SelectError> {
+        self.begun.notify_one();
+        Ok(Box::new(EndlessSet {
+            read: Arc::clone(&self.read),
+            ended: Arc::clone(&self.ended),
+        }))
+    }
+
+    fn series(&self, t: &TenantId, r: &LookupRequest) -> Result<Found<Labels>, SelectError> {
+        self.store.series(t, r)
+    }
+
+    fn label_names(&self, t: &TenantId, r: &LookupRequest) -> Result<Found<String>, SelectError> {
+        self.store.label_names(t, r)
+    }
+
+    fn label_values(
+        &self,
+        t: &TenantId,
+        n: &str,
+        r: &LookupRequest,
+    ) -> Result<Found<String>, SelectError> {
+        self.store.label_values(t, n, r)
+    }
+
+    fn metadata(&self, t: &TenantId, m: Option<&str>) -> Result<Vec<MetricMetadata>, SelectError> {
+        self.store.metadata(t, m)
+    }
+
+    fn exemplars(
+        &self,
+        t: &TenantId,
+        r: &LookupRequest,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, SelectError> {
+        self.store.exemplars(t, r)
+    }
+
+    fn head_status(&self, t: &TenantId, limit: usize) -> Result<HeadStatus, SelectError> {
+        self.store.head_status(t, limit)
+    }
+}
+
+fn endless(limits: Limits) -> (Arc<Api>, Arc<tokio::sync::Notify>, Arc<tokio::sync::Notify>) {
+    let (begun, ended) = (Arc::default(), Arc::default());
+    let source = Endless {
+        store: store(),
+        read: Arc::default(),
+        ended: Arc::clone(&ended),
+        begun: Arc::clone(&begun),
+    };
+    let limits = Limits {
+        max_samples_per_query: usize::MAX,
+        ..limits
+    };
+    (api_over(Arc::new(source), limits, false), begun, ended)
+}
+
+#[tokio::test]
+async fn a_query_stops_when_its_client_goes_away() {
+    let (api, begun, ended) = endless(Limits::default());
+    let router = api.router();
+    #[expect(clippy::disallowed_methods, reason = "the test aborts it")]
+    let client = tokio::spawn(async move {
+        router
+            .oneshot(get("/api/v1/query?query=count({n!=\"\"})"))
+            .await
+    });
+    begun.notified().await;
+    client.abort();
+    ended.notified().await;
+    assert!(client.await.is_err());
+    let mut out = String::new();
+    api.render_metrics(&mut out);
+    assert!(
+        out.contains("endpoint=\"query\",code=\"499\"} 1\n"),
+        "{out}"
+    );
+}
+
+#[tokio::test]
+async fn a_query_stops_when_its_time_is_up() {
+    let (api, _, ended) = endless(Limits::default());
+    let path = "/api/v1/query?query=count({n!=\"\"})&timeout=50ms";
+    let (status, kind, text) = refused(&api, get(path)).await;
+    assert_eq!((status, kind.as_str()), (503, "timeout"), "{text}");
+    assert!(text.contains("query_timeout"), "{text}");
+    ended.notified().await;
+}
+
+#[tokio::test]
+async fn a_full_queue_is_429() {
+    let limits = Limits {
+        max_concurrent_queries: 1,
+        max_outstanding_queries: 0,
+        ..Limits::default()
+    };
+    let (api, begun, _) = endless(limits);
+    let router = api.router();
+    #[expect(clippy::disallowed_methods, reason = "the test aborts it")]
+    let client = tokio::spawn(async move {
+        router
+            .oneshot(get("/api/v1/query?query=count({n!=\"\"})"))
+            .await
+    });
+    begun.notified().await;
+    let response = api
+        .router()
+        .oneshot(get("/api/v1/query?query=1"))
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(response.headers().contains_key(header::RETRY_AFTER));
+    client.abort();
+}

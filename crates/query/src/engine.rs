@@ -1,0 +1,156 @@
+//! Where the API meets `promql`: limits become options, storage becomes a source of series, and
+//! errors of the engine become errors of the API.
+
+use std::time::Duration;
+
+use model::limits::Limits;
+use model::matcher::Matcher;
+use model::select::{SelectError, SelectRequest, SeriesSet};
+use model::tenant::TenantId;
+use model::time::{Clock, TimestampMs};
+use promql::ast::{Expr, ExprKind};
+use promql::eval::{CancelFlag, EvalError, EvalLimits, EvalOptions, QueryTime, Queryable};
+use promql::parse::{ParseError, ParseOptions};
+use promql::plan::Plan;
+use promql::value::QueryValue;
+use wire::service::ReadService;
+
+use crate::api::error::{ApiError, ErrorType, error_type};
+
+/// The resolution of subqueries that name none, in milliseconds.
+const SUBQUERY_STEP_MS: i64 = 60_000;
+
+/// What an evaluation comes to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The answer.
+    pub value: QueryValue,
+    /// What the author of the query ought to know.
+    pub warnings: Vec<String>,
+    /// What may be of interest.
+    pub infos: Vec<String>,
+    /// Samples loaded.
+    pub samples: usize,
+    /// The most bytes held at once.
+    pub peak_bytes: usize,
+}
+
+/// Parses a query within the tenant's limits.
+///
+/// # Errors
+/// Where the text is no query, too long, or nested too deep.
+pub fn parse(text: &str, limits: &Limits) -> Result<Expr, ParseError> {
+    promql::parse::parse(text, &options(limits))
+}
+
+/// Parses a series selector, as in `match[]`.
+///
+/// # Errors
+/// Where the text is no selector.
+pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
+    promql::parse::parse_selector(text, &ParseOptions::default())
+}
+
+fn options(limits: &Limits) -> ParseOptions {
+    ParseOptions {
+        max_bytes: usize::try_from(limits.max_query_bytes.0).unwrap_or(usize::MAX),
+        experimental: limits.experimental_promql,
+        ..ParseOptions::default()
+    }
+}
+
+/// The matchers of every selector in an expression.
+pub fn selectors(expr: &Expr) -> Vec<Vec<Matcher>> {
+    let mut sets = Vec::new();
+    expr.visit(&mut |one| {
+        if let ExprKind::Selector(selector) | ExprKind::Range(selector, _) = &one.kind {
+            sets.push(selector.matchers.clone());
+        }
+    });
+    sets
+}
+
+/// One tenant's series, as the engine asks for them.
+struct Source<'a> {
+    read: &'a dyn ReadService,
+    tenant: &'a TenantId,
+    max_series: usize,
+}
+
+impl Queryable for Source<'_> {
+    fn select(&self, request: &SelectRequest) -> Result<Box<dyn SeriesSet>, SelectError> {
+        let mut request = request.clone();
+        // The tighter of both bounds, where 0 is none.
+        request.max_series = match (request.max_series, self.max_series) {
+            (0, limit) | (limit, 0) => limit,
+            (asked, limit) => asked.min(limit),
+        };
+        self.read.select(self.tenant, &request)
+    }
+}
+
+/// What an evaluation needs beside its query.
+pub struct Run<'a> {
+    /// Where samples come from.
+    pub read: &'a dyn ReadService,
+    /// Whose samples.
+    pub tenant: &'a TenantId,
+    /// The tenant's limits.
+    pub limits: &'a Limits,
+    /// The lookback, in milliseconds, where it is not the tenant's.
+    pub lookback_ms: Option<i64>,
+    /// How much time is left.
+    pub time_left: Duration,
+    /// Stops it.
+    pub cancel: CancelFlag,
+    /// What time it is.
+    pub clock: &'a dyn Clock,
+}
+
+impl Run<'_> {
+    /// Evaluates an expression; `text` is what it was parsed from.
+    ///
+    /// # Errors
+    /// Where the data don't fit the query, a limit is hit, storage fails, or it was stopped.
+    pub fn evaluate(self, expr: &Expr, text: &str, time: QueryTime) -> Result<Outcome, ApiError> {
+        let source = Source {
+            read: self.read,
+            tenant: self.tenant,
+            max_series: self.limits.max_series_per_query,
+        };
+        let options = EvalOptions {
+            lookback_ms: self.lookback_ms.unwrap_or(self.limits.lookback_delta.0),
+            subquery_step_ms: SUBQUERY_STEP_MS,
+        };
+        let left_ms = TimestampMs::try_from(self.time_left.as_millis()).unwrap_or(TimestampMs::MAX);
+        let limits = EvalLimits {
+            max_samples: self.limits.max_samples_per_query,
+            max_memory_bytes: usize::try_from(self.limits.max_memory_per_query.0)
+                .unwrap_or(usize::MAX),
+            max_series: self.limits.max_series_per_query,
+            deadline_ms: Some(self.clock.now_ms().saturating_add(left_ms)),
+            cancel: self.cancel,
+        };
+        let plan = Plan::new(expr);
+        let evaluation =
+            promql::eval::evaluate(&plan, &source, time, options, &limits, self.clock)?;
+        Ok(Outcome {
+            warnings: evaluation.annotations.warnings(text),
+            infos: evaluation.annotations.infos(text),
+            value: evaluation.value,
+            samples: evaluation.stats.samples,
+            peak_bytes: evaluation.stats.peak_memory_bytes,
+        })
+    }
+}
+
+impl From<EvalError> for ApiError {
+    fn from(error: EvalError) -> Self {
+        let kind = match &error {
+            EvalError::Canceled => ErrorType::Canceled,
+            EvalError::Timeout => ErrorType::Timeout,
+            other => error_type(other.kind()),
+        };
+        Self::new(kind, error.to_string())
+    }
+}

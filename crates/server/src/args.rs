@@ -1,0 +1,216 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use lexopt::prelude::{Long, Short, Value, ValueExt as _};
+
+use crate::config::Overrides;
+
+/// What the user asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Run until a signal comes.
+    Run(Source),
+    /// Say whether the configuration is good.
+    Check(Source),
+    /// Print every key with its meaning.
+    PrintDefaults,
+    /// Print the version.
+    Version,
+    /// Print how to use the program.
+    Help,
+}
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// The file, if one is given.
+    pub file: Option<PathBuf>,
+    /// Keys set by flags, in their order.
+    pub overrides: Vec<Overrides>,
+}
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+tidemark: a long-term store for Prometheus metrics
+
+Usage:
+  tidemark [flags]               run
+  tidemark config check [FILE]   check a configuration file, with the flags given
+  tidemark config print-defaults print every key with its default and its meaning
+
+Flags:
+  --config FILE         read this YAML file; ${VAR:default} is replaced from the environment
+  --data-dir DIR        storage.data_dir    (./data)
+  --http-listen ADDR    server.http_listen  (0.0.0.0:8080)
+  --grpc-listen ADDR    server.grpc_listen  (0.0.0.0:9095)
+  --log-level LEVEL     log.level           (info)
+  --log-format FORMAT   log.format: text or json
+  --multitenancy        take the tenant from the header X-Scope-OrgID
+  --target TARGET       which roles run: all
+  --set KEY=VALUE       set any key of the file, such as limits.max_series=100000; repeatable
+  --version             print the version
+  --help                print this
+
+Exit codes: 0 done, 1 failed while running, 2 wrong configuration or usage.
+";
+
+/// Flags that set one key.
+const FLAGS: [(&str, &str); 6] = [
+    ("data-dir", "storage.data_dir"),
+    ("http-listen", "server.http_listen"),
+    ("grpc-listen", "server.grpc_listen"),
+    ("log-level", "log.level"),
+    ("log-format", "log.format"),
+    ("target", "target"),
+];
+
+/// Understands the arguments, the program's name left out.
+///
+/// # Errors
+/// The text for the user, where an argument is unknown or lacks its value.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
+    let mut parser = lexopt::Parser::from_args(args);
+    let mut source = Source::default();
+    let mut words: Vec<String> = Vec::new();
+    let usage = |e: lexopt::Error| format!("{e}; `tidemark --help` lists the flags");
+    while let Some(arg) = parser.next().map_err(usage)? {
+        match arg {
+            Long("help") | Short('h') => return Ok(Command::Help),
+            Long("version") | Short('V') => return Ok(Command::Version),
+            Long("config") => source.file = Some(PathBuf::from(parser.value().map_err(usage)?)),
+            Long("multitenancy") => source
+                .overrides
+                .push(multitenancy(parser.optional_value())?),
+            Long("set") => {
+                let text = parser.value().and_then(|v| v.string()).map_err(usage)?;
+                source.overrides.push(assignment(&text)?);
+            }
+            Long(name) => {
+                let Some((flag, key)) = FLAGS.iter().find(|(flag, _)| *flag == name) else {
+                    return Err(usage(arg.unexpected()));
+                };
+                let value = parser.value().and_then(|v| v.string()).map_err(usage)?;
+                source.overrides.push(Overrides {
+                    key: (*key).to_owned(),
+                    flag: format!("--{flag} {value}"),
+                    value,
+                });
+            }
+            Value(word) => words.push(word.string().map_err(usage)?),
+            Short(_) => return Err(usage(arg.unexpected())),
+        }
+    }
+    command(&words, source)
+}
+
+fn command(words: &[String], mut source: Source) -> Result<Command, String> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        [] => Ok(Command::Run(source)),
+        ["config", "print-defaults"] => Ok(Command::PrintDefaults),
+        ["config", "check"] => Ok(Command::Check(source)),
+        ["config", "check", file] => {
+            if source.file.is_some() {
+                return Err("two files are given; leave --config out, or the argument".to_owned());
+            }
+            source.file = Some(PathBuf::from(file));
+            Ok(Command::Check(source))
+        }
+        other => Err(format!(
+            "unknown command {:?}; there are `config check [FILE]` and `config print-defaults`",
+            other.join(" ")
+        )),
+    }
+}
+
+fn assignment(text: &str) -> Result<Overrides, String> {
+    let flag = format!("--set {text}");
+    let Some((key, value)) = text.split_once('=') else {
+        return Err(format!(
+            "{flag}: has no value; write --set path.to.key=value"
+        ));
+    };
+    Ok(Overrides {
+        key: key.trim().to_owned(),
+        value: value.to_owned(),
+        flag,
+    })
+}
+
+fn multitenancy(value: Option<OsString>) -> Result<Overrides, String> {
+    let value = value.unwrap_or_else(|| "true".into());
+    let value = value
+        .into_string()
+        .map_err(|_| "--multitenancy: use true or false".to_owned())?;
+    Ok(Overrides {
+        key: "multitenancy".to_owned(),
+        flag: format!("--multitenancy={value}"),
+        value,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(args: &[&str]) -> Result<Command, String> {
+        parse(args.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn understands_the_flags() {
+        let Ok(Command::Run(source)) = run(&[
+            "--config",
+            "a.yaml",
+            "--data-dir=/d",
+            "--http-listen",
+            "127.0.0.1:1",
+            "--multitenancy",
+            "--set",
+            "limits.max_series=5",
+            "--target",
+            "all",
+        ]) else {
+            panic!("not understood");
+        };
+        assert_eq!(source.file, Some(PathBuf::from("a.yaml")));
+        let pairs: Vec<(&str, &str)> = source
+            .overrides
+            .iter()
+            .map(|o| (o.key.as_str(), o.value.as_str()))
+            .collect();
+        let expected = [
+            ("storage.data_dir", "/d"),
+            ("server.http_listen", "127.0.0.1:1"),
+            ("multitenancy", "true"),
+            ("limits.max_series", "5"),
+            ("target", "all"),
+        ];
+        assert_eq!(pairs, expected);
+        assert_eq!(
+            run(&["config", "print-defaults"]),
+            Ok(Command::PrintDefaults)
+        );
+        assert!(matches!(
+            run(&["config", "check", "f"]),
+            Ok(Command::Check(_))
+        ));
+        assert_eq!(run(&["--version"]), Ok(Command::Version));
+        assert_eq!(run(&["-h"]), Ok(Command::Help));
+    }
+
+    #[test]
+    fn refuses_with_the_remedy() {
+        let check = |args: &[&str], part: &str| {
+            let error = run(args).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        };
+        check(&["--nope"], "--help");
+        check(&["--set", "a"], "path.to.key=value");
+        check(&["--config"], "missing argument");
+        check(&["serve"], "config check");
+        check(&["--config", "a", "config", "check", "b"], "two files");
+    }
+}

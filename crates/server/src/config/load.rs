@@ -1,0 +1,258 @@
+//! Puts a configuration together: defaults, then the file, then flags; each refusal says where
+//! the value came from and what to do.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use super::lines::line_of;
+use super::substitute::substitute;
+use super::{Complaint, Config};
+
+/// The largest file that is read, in bytes.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// One key set on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overrides {
+    /// The key, as a dotted path: `storage.data_dir`.
+    pub key: String,
+    /// Its value, as it would stand in the file.
+    pub value: String,
+    /// The flag as the user wrote it, for errors.
+    pub flag: String,
+}
+
+/// Why there is no configuration. The text names the place, the fault and the remedy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("{path}: {message}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        message: String,
+    },
+    /// A line of the file is wrong.
+    #[error("{path}:{line}: {message}")]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong and the remedy.
+        message: String,
+    },
+    /// A flag is wrong.
+    #[error("{flag}: {message}")]
+    Flag {
+        /// The flag, as it was given.
+        flag: String,
+        /// What is wrong and the remedy.
+        message: String,
+    },
+}
+
+/// Reads `path`, if there is one, and sets the overrides in their order.
+///
+/// # Errors
+/// Where the file can't be read or is not YAML, and for unknown keys, bad values and
+/// contradictions.
+pub fn load(
+    path: Option<&Path>,
+    overrides: &[Overrides],
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, ConfigError> {
+    let file = path
+        .map(|path| read(path, env).map(|text| (path, text)))
+        .transpose()?;
+    let mut config = match &file {
+        Some((path, text)) => parse(path, text)?,
+        None => Config::default(),
+    };
+    for one in overrides {
+        config = set(&config, one)?;
+    }
+    config
+        .check()
+        .map_err(|complaint| locate(complaint, file.as_ref(), overrides))?;
+    Ok(config)
+}
+
+fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<String, ConfigError> {
+    let fail = |message: String| ConfigError::File {
+        path: path.to_owned(),
+        message,
+    };
+    let unreadable = |e: std::io::Error| {
+        fail(format!(
+            "can't be read: {e}; check the path given to --config"
+        ))
+    };
+    let meta = std::fs::metadata(path).map_err(unreadable)?;
+    if meta.len() > MAX_FILE_BYTES {
+        return Err(fail(format!(
+            "is {} bytes long, the limit is {MAX_FILE_BYTES}; is this the configuration file?",
+            meta.len()
+        )));
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    substitute(&text, env).map_err(|e| ConfigError::Line {
+        path: path.to_owned(),
+        line: e.line,
+        message: format!("the line {}", e.message),
+    })
+}
+
+fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    let blank = |line: &str| {
+        let line = line.trim();
+        line.is_empty() || line.starts_with('#') || line == "---"
+    };
+    if text.lines().all(blank) {
+        return Ok(Config::default());
+    }
+    let options = serde_saphyr::options! { with_snippet: false };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let line = error
+            .location()
+            .map_or(1, |at| usize::try_from(at.line()).unwrap_or(1));
+        let formatter = serde_saphyr::UserMessageFormatter;
+        let shown = error.render_with_formatter(&formatter);
+        ConfigError::Line {
+            path: path.to_owned(),
+            line: line.max(1),
+            message: with_remedy(strip_place(&shown)),
+        }
+    })
+}
+
+/// Takes the place off the end of a parser's message: ours stands in front.
+fn strip_place(message: &str) -> &str {
+    let message = message.lines().next().unwrap_or_default();
+    message
+        .rfind(" at line ")
+        .map_or(message, |at| &message[..at])
+}
+
+/// Adds what to do to a message of serde's.
+fn with_remedy(message: &str) -> String {
+    let all = "`tidemark config print-defaults` shows every key";
+    let remedy = if let Some((unknown, known)) = unknown_field(message) {
+        let near = known.iter().map(|k| (distance(unknown, k), k)).min();
+        match near.filter(|(steps, _)| *steps <= 1 + unknown.len() / 3) {
+            Some((_, key)) => format!("did you mean `{key}`? {all}"),
+            None => format!("remove it, or indent it under its section; {all}"),
+        }
+    } else if message.contains("invalid type: unit") || message.contains("null") {
+        format!("give it a value, or remove the key; {all}")
+    } else {
+        format!("correct the value; {all} with its default")
+    };
+    format!("{message}; {remedy}")
+}
+
+/// The names in serde's message about a field that does not exist.
+fn unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
+    let at = message.find("unknown field `")?;
+    let mut names = message[at..].split('`').skip(1).step_by(2);
+    Some((names.next()?, names.collect()))
+}
+
+/// How many letters must be put in, left out or replaced to make one word of the other.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// Sets one key: the rest of the tree is carried over as it is.
+fn set(config: &Config, one: &Overrides) -> Result<Config, ConfigError> {
+    let fail = |message: String| ConfigError::Flag {
+        flag: one.flag.clone(),
+        message,
+    };
+    let mut tree = serde_json::to_value(config).map_err(|e| fail(e.to_string()))?;
+    let place = find(&mut tree, &one.key).map_err(fail)?;
+    *place = match place {
+        Value::Object(_) => {
+            let message = format!(
+                "`{}` is a section; name a key within it, such as {}",
+                one.key,
+                first_key(place, &one.key)
+            );
+            return Err(fail(message));
+        }
+        // Durations, sizes, addresses and names are text, however much they look like numbers.
+        Value::String(_) => Value::String(one.value.clone()),
+        _ => serde_saphyr::from_str(&one.value)
+            .map_err(|e| fail(with_remedy(strip_place(&e.to_string()))))?,
+    };
+    Config::deserialize(tree).map_err(|e| fail(with_remedy(&e.to_string())))
+}
+
+fn find<'a>(tree: &'a mut Value, key: &str) -> Result<&'a mut Value, String> {
+    let mut place = tree;
+    for part in key.split('.') {
+        let known: Vec<String> = place
+            .as_object()
+            .map(|map| map.keys().cloned().collect())
+            .unwrap_or_default();
+        let Some(next) = place.get_mut(part) else {
+            let expected: Vec<String> = known.iter().map(|k| format!("`{k}`")).collect();
+            let expected = if expected.is_empty() {
+                "there are no keys below".to_owned()
+            } else {
+                format!("expected one of {}", expected.join(", "))
+            };
+            return Err(with_remedy(&format!("unknown field `{part}`, {expected}")));
+        };
+        place = next;
+    }
+    Ok(place)
+}
+
+fn first_key(section: &Value, path: &str) -> String {
+    let key = section.as_object().and_then(|map| map.keys().next());
+    format!("{path}.{}", key.map_or("", String::as_str))
+}
+
+/// Says where the value came from that a check complained about.
+fn locate(
+    complaint: Complaint,
+    file: Option<&(&Path, String)>,
+    overrides: &[Overrides],
+) -> ConfigError {
+    let message = format!("{} {}", complaint.key, complaint.message);
+    if let Some(one) = overrides.iter().rev().find(|one| one.key == complaint.key) {
+        let flag = one.flag.clone();
+        return ConfigError::Flag { flag, message };
+    }
+    let place =
+        file.and_then(|(path, text)| line_of(text, complaint.key).map(|line| (*path, line)));
+    match place {
+        Some((path, line)) => ConfigError::Line {
+            path: path.to_owned(),
+            line,
+            message,
+        },
+        // A default that a value set elsewhere contradicts.
+        None => ConfigError::Flag {
+            flag: "configuration".to_owned(),
+            message,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! Every refusal names the place, the fault and the remedy.
+
+use super::*;
+use model::quantity::DurationMs;
+
+fn from_text(text: &str, overrides: &[(&str, &str)]) -> Result<Config, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.yaml");
+    std::fs::write(&path, text).unwrap();
+    let overrides: Vec<Overrides> = overrides
+        .iter()
+        .map(|(key, value)| Overrides {
+            key: (*key).to_owned(),
+            value: (*value).to_owned(),
+            flag: format!("--set {key}={value}"),
+        })
+        .collect();
+    let env = |name: &str| (name == "LEVEL").then(|| "debug".to_owned());
+    let shown = path.display().to_string();
+    load(Some(&path), &overrides, &env).map_err(|e| e.to_string().replace(&shown, "t.yaml"))
+}
+
+#[test]
+fn reads_file_environment_and_flags() {
+    let text = "log:\n  level: ${LEVEL:warn}\nlimits:\n  out_of_order_time_window: 1h\n  max_series: 5\nstorage: {retention: 0}\n";
+    let config = from_text(
+        text,
+        &[
+            ("limits.out_of_order_time_window", "10y"),
+            ("limits.max_exemplars", "7"),
+            ("storage.retention", "30d"),
+            ("multitenancy", "true"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.log.level, "debug");
+    assert_eq!(
+        config.limits.out_of_order_time_window,
+        "10y".parse::<DurationMs>().unwrap()
+    );
+    assert_eq!(
+        (config.limits.max_series, config.limits.max_exemplars),
+        (5, 7)
+    );
+    assert_eq!(
+        config.storage.retention,
+        "30d".parse::<DurationMs>().unwrap()
+    );
+    assert!(config.multitenancy);
+    assert_eq!(from_text("# nothing\n", &[]).unwrap(), Config::default());
+    assert_eq!(load(None, &[], &|_| None).unwrap(), Config::default());
+}
+
+#[test]
+fn refuses_with_line_and_remedy() {
+    let cases: &[(&str, &[(&str, &str)])] = &[
+        ("server:\n  http_listne: a\n", &[]),
+        ("retention: 1d\n", &[]),
+        ("server:\n  http_listen: nowhere\n", &[]),
+        ("storage:\n  retention: 3 fortnights\n", &[]),
+        ("storage:\n  wal:\n    fsync: sometimes\n", &[]),
+        ("target: compactor\n", &[]),
+        ("limits:\n  max_series: -1\n", &[]),
+        ("limits:\n  max_series: many\n", &[]),
+        ("log:\n  level: loud\n", &[]),
+        ("log:\n  level: info\n  level: warn\n", &[]),
+        ("log: [\n", &[]),
+        ("server:\n", &[]),
+        ("storage:\n  retention: 1h\n", &[]),
+        ("storage:\n  wal:\n    segment_size: 1KiB\n", &[]),
+        (
+            "storage:\n  wal: {fsync: interval, fsync_interval: 0}\n",
+            &[],
+        ),
+        ("server:\n  http_listen: 0.0.0.0:9095\n", &[]),
+        (
+            "limits:\n  ingestion_rate: 10\n  ingestion_burst_size: 0\n",
+            &[],
+        ),
+        ("\nlog:\n  level: ${NOT_SET}\n", &[]),
+        ("", &[("limits.max_serie", "1")]),
+        ("", &[("limits", "1")]),
+        ("", &[("limits.max_series.x", "1")]),
+        ("", &[("limits.max_series", "lots")]),
+        ("", &[("limits.query_timeout", "0")]),
+        ("", &[("limits.query_timeout", "5")]),
+        ("", &[("server.max_connections", "0")]),
+    ];
+    let mut shown = String::new();
+    for (text, overrides) in cases {
+        let error = from_text(text, overrides).unwrap_err();
+        shown.push_str(&error);
+        shown.push('\n');
+    }
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = load(Some(Path::new("/nowhere/t.yaml")), &[], &|_| None).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("/nowhere/t.yaml: can't be read"),
+        "{error}"
+    );
+}

@@ -1,0 +1,121 @@
+//! The pages of operations: index, readiness, health, metrics, configuration, services.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State as Shared;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use http::{HeaderMap, StatusCode, header};
+use serde_json::json;
+
+use crate::app::App;
+use crate::config::print_effective;
+use crate::process;
+use crate::readiness::State;
+use crate::version;
+
+/// What the index lists: path and meaning.
+const INDEX: &[(&str, &str)] = &[
+    ("/ready", "whether requests are answered, and if not, why"),
+    ("/-/healthy", "whether the process lives"),
+    ("/metrics", "metrics of this process"),
+    ("/config", "the configuration in force"),
+    ("/services", "the parts of this process and their state"),
+    ("/prometheus/api/v1/status/buildinfo", "version"),
+    ("/prometheus/api/v1/status/tsdb", "what is in memory"),
+    (
+        "/prometheus/api/v1/query?query=up",
+        "query, as in Prometheus",
+    ),
+];
+
+/// The routes of this file.
+pub(crate) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/", get(index))
+        .route("/ready", get(ready))
+        .route("/-/ready", get(ready))
+        .route("/-/healthy", get(|| async { "healthy\n" }))
+        .route("/metrics", get(metrics))
+        .route("/config", get(config))
+        .route("/services", get(services))
+}
+
+async fn index() -> Html<String> {
+    let mut body = String::from("<ul>\n");
+    for (path, meaning) in INDEX {
+        // Writing into a string can't fail.
+        let _ = writeln!(body, "<li><a href=\"{path}\">{path}</a>: {meaning}</li>");
+    }
+    body.push_str("</ul>\n<p>Write to <code>POST /api/v1/push</code> (Prometheus remote write). Query under <code>/prometheus</code>.</p>");
+    page("Tidemark", &body)
+}
+
+async fn ready(Shared(app): Shared<Arc<App>>) -> Response {
+    let state = app.readiness.state();
+    match state {
+        State::Ready => "ready\n".into_response(),
+        other => unavailable(&other),
+    }
+}
+
+/// The answer while requests can't be served.
+pub(crate) fn unavailable(state: &State) -> Response {
+    let retry = [(header::RETRY_AFTER, state.retry_after_s().to_string())];
+    let text = format!("{}\n", state.text());
+    (StatusCode::SERVICE_UNAVAILABLE, retry, text).into_response()
+}
+
+async fn metrics(Shared(app): Shared<Arc<App>>) -> Response {
+    let mut out = String::with_capacity(16 << 10);
+    process::render(&mut out);
+    app.render_metrics(&mut out);
+    let kind = [(
+        header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    )];
+    (kind, out).into_response()
+}
+
+async fn config(Shared(app): Shared<Arc<App>>) -> Response {
+    let kind = [(header::CONTENT_TYPE, "text/yaml; charset=utf-8")];
+    (kind, print_effective(&app.config)).into_response()
+}
+
+async fn services(Shared(app): Shared<Arc<App>>, headers: HeaderMap) -> Response {
+    let state = match app.readiness.state() {
+        State::Ready => "running",
+        State::Starting { .. } => "starting",
+        State::Stopping => "stopping",
+    };
+    let roles = ["distributor", "ingester", "query"];
+    let wants_json = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("application/json"));
+    if wants_json {
+        let services: Vec<_> = roles
+            .iter()
+            .map(|role| json!({"name": role, "state": state}))
+            .collect();
+        let text = json!({ "services": services }).to_string();
+        return ([(header::CONTENT_TYPE, "application/json")], text).into_response();
+    }
+    let mut body = String::from("<table>\n<tr><th>service</th><th>state</th></tr>\n");
+    for role in roles {
+        let _ = writeln!(body, "<tr><td>{role}</td><td>{state}</td></tr>");
+    }
+    body.push_str("</table>");
+    page("Services", &body).into_response()
+}
+
+fn page(title: &str, body: &str) -> Html<String> {
+    Html(format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\n\
+         <style>body{{font-family:sans-serif;max-width:50em;margin:2em auto}}td,th{{padding:.2em 1em;text-align:left}}</style>\n\
+         </head><body><h1>{title}</h1>\n{body}\n<p>tidemark {}</p></body></html>\n",
+        version::VERSION
+    ))
+}
