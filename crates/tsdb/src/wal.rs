@@ -377,7 +377,9 @@ impl Wal {
 impl fmt::Debug for Wal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dir = &self.shared.config.dir;
-        out.debug_struct("Wal").field("dir", dir).finish_non_exhaustive()
+        out.debug_struct("Wal")
+            .field("dir", dir)
+            .finish_non_exhaustive()
     }
 }
 

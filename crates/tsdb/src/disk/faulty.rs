@@ -221,7 +221,11 @@ impl Disk for FaultyDisk {
         let node = state.new_node();
         state.nodes.insert(node, Node::default());
         state.names.insert(path.to_owned(), node);
-        let block = if mode == WriteMode::Blocks { state.block } else { 1 };
+        let block = if mode == WriteMode::Blocks {
+            state.block
+        } else {
+            1
+        };
         let disk = self.clone();
         Ok(Arc::new(FaultyFile { disk, node, block }))
     }
@@ -272,8 +276,13 @@ impl Disk for FaultyDisk {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         state.operate_whole()?;
-        state.durable_names.retain(|path, _| path.parent() != Some(dir));
-        let here = state.names.iter().filter(|(path, _)| path.parent() == Some(dir));
+        state
+            .durable_names
+            .retain(|path, _| path.parent() != Some(dir));
+        let here = state
+            .names
+            .iter()
+            .filter(|(path, _)| path.parent() == Some(dir));
         let here: Vec<_> = here.map(|(path, id)| (path.clone(), *id)).collect();
         state.durable_names.extend(here);
         Ok(())
@@ -306,8 +315,15 @@ impl DiskFile for FaultyFile {
         let room = state.free();
         let part_fits = part <= room;
         let written = usize::try_from(part.min(room)).unwrap_or(bytes.len());
-        state.node(self.node)?.now.extend_from_slice(&bytes[..written]);
-        if part_fits { end } else { Err(io::ErrorKind::StorageFull.into()) }
+        state
+            .node(self.node)?
+            .now
+            .extend_from_slice(&bytes[..written]);
+        if part_fits {
+            end
+        } else {
+            Err(io::ErrorKind::StorageFull.into())
+        }
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -345,7 +361,9 @@ impl ReadFile for FaultyFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.disk.state.lock();
         let node = state.node(self.node)?;
-        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(node.now.len());
+        let from = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(node.now.len());
         let read = buffer.len().min(node.now.len() - from);
         buffer[..read].copy_from_slice(&node.now[from..from + read]);
         Ok(read)

@@ -218,7 +218,10 @@ impl AlignedBuffer {
 
 fn open_uncached(path: &Path) -> io::Result<File> {
     let flags = OFlags::DIRECT.bits().cast_signed();
-    OpenOptions::new().write(true).custom_flags(flags).open(path)
+    OpenOptions::new()
+        .write(true)
+        .custom_flags(flags)
+        .open(path)
 }
 
 /// The smallest block that can be written to this empty file; it is left empty.

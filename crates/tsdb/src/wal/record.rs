@@ -99,7 +99,8 @@ impl RecordEncoder {
     pub fn series(&mut self, series_ref: u32, fingerprint: Fingerprint, labels: &dyn LabelSource) {
         self.series_count += 1;
         self.series_refs.push(i64::from(series_ref));
-        self.fingerprints.extend_from_slice(&fingerprint.0.to_le_bytes());
+        self.fingerprints
+            .extend_from_slice(&fingerprint.0.to_le_bytes());
         self.symbols.labels(labels, &mut self.series_labels);
     }
 
@@ -140,7 +141,9 @@ impl RecordEncoder {
     pub fn metadata(&mut self, metadata: &MetricMetadata) {
         self.metadata_count += 1;
         let out = &mut self.metadata;
-        let kind = MetricType::ALL.iter().position(|kind| *kind == metadata.kind);
+        let kind = MetricType::ALL
+            .iter()
+            .position(|kind| *kind == metadata.kind);
         out.push(kind.map_or(0, |kind| kind as u8));
         put_bytes(out, metadata.metric.as_bytes());
         put_bytes(out, metadata.help.as_bytes());
@@ -332,7 +335,14 @@ impl<'a> Record<'a> {
         for _ in 0..count {
             let (t, start) = (times.next()?, starts.next()?);
             let histogram = histograms.read(&mut cursor)?;
-            each(series_ref(&mut refs)?, HistogramSample { t, start, histogram });
+            each(
+                series_ref(&mut refs)?,
+                HistogramSample {
+                    t,
+                    start,
+                    histogram,
+                },
+            );
         }
         refs.end()?;
         times.end()?;

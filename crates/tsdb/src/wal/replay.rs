@@ -90,7 +90,9 @@ pub fn replay(
     let dir = options.dir.as_path();
     let all = list_segments(dir, disk).map_err(WalError::at(dir))?;
     let last = all.last().map_or(0, |(number, _)| *number);
-    let wanted = all.into_iter().filter(|(number, _)| *number >= options.from.segment());
+    let wanted = all
+        .into_iter()
+        .filter(|(number, _)| *number >= options.from.segment());
     let segments: Vec<_> = wanted.collect();
     let total = segments.iter().map(|(_, bytes)| *bytes).sum();
     progress.bytes_total.store(total, Ordering::Relaxed);
@@ -103,6 +105,7 @@ pub fn replay(
         sender,
         batch: Batch::default(),
         report: ReplayReport::default(),
+        bytes_before: 0,
     };
     reader.report.next_segment = last.max(options.from.segment()) + 1;
     reader.report.missing = missing(options.from, &segments);
@@ -113,7 +116,9 @@ pub fn replay(
             .map_err(WalError::at(dir))?;
         let (records, bytes) = hand_over(&receiver, progress, sink);
         drop(receiver);
-        let read = reading.join().map_err(|_| io::Error::other("the reading thread panicked"));
+        let read = reading
+            .join()
+            .map_err(|_| io::Error::other("the reading thread panicked"));
         let mut report = read.map_err(WalError::at(dir))??;
         report.records = records;
         report.bytes = bytes;
@@ -128,7 +133,11 @@ fn missing(from: Lsn, segments: &[(u32, u64)]) -> Vec<(u32, u32)> {
     for (number, _) in segments {
         if *number > expected && expected > 0 {
             let last = number - 1;
-            tracing::error!(first = expected, last, "segments of the write-ahead log are missing");
+            tracing::error!(
+                first = expected,
+                last,
+                "segments of the write-ahead log are missing"
+            );
             missing.push((expected, last));
         }
         expected = number + 1;
@@ -173,6 +182,8 @@ struct Reader<'a> {
     sender: SyncSender<Batch>,
     batch: Batch,
     report: ReplayReport,
+    /// Sizes of the segments that are done.
+    bytes_before: u64,
 }
 
 impl Reader<'_> {
@@ -182,6 +193,10 @@ impl Reader<'_> {
             if self.segment(*number, *bytes, is_last)?.is_err() {
                 return Ok(self.report);
             }
+            self.bytes_before += bytes;
+            self.progress
+                .bytes_done
+                .store(self.bytes_before, Ordering::Relaxed);
         }
         let rest = std::mem::take(&mut self.batch);
         // Nobody listening is no error: the sink broke off.
@@ -223,9 +238,12 @@ impl Reader<'_> {
     ) -> io::Result<Result<Option<u64>, Stopped>> {
         let mut decoder = FrameDecoder::new(self.options.max_record_bytes)?;
         let from = self.options.from;
-        let first = if from.segment() == number { u64::from(from.offset()) } else { 0 };
+        let first = if from.segment() == number {
+            u64::from(from.offset())
+        } else {
+            0
+        };
         let mut at = first.max(FIRST_FRAME);
-        let mut counted = 0;
         loop {
             let found = reader.look(at)?;
             let next = match found {
@@ -256,12 +274,10 @@ impl Reader<'_> {
                     }
                 },
             };
-            self.progress.bytes_done.fetch_add(next - at, Ordering::Relaxed);
-            counted += next - at;
             at = next;
+            let done = self.bytes_before + at;
+            self.progress.bytes_done.store(done, Ordering::Relaxed);
         }
-        let rest = reader.size().saturating_sub(counted);
-        self.progress.bytes_done.fetch_add(rest, Ordering::Relaxed);
         Ok(Ok(None))
     }
 
@@ -297,7 +313,6 @@ impl Reader<'_> {
         path: &Path,
         is_last: bool,
     ) -> Result<(), WalError> {
-        self.progress.bytes_done.fetch_add(bytes, Ordering::Relaxed);
         if !is_last || bytes > LARGEST_EMPTY_SEGMENT {
             self.damage(number, path, 0, bytes);
             return Ok(());
@@ -313,7 +328,6 @@ impl Reader<'_> {
         let shown = path.display();
         tracing::warn!(path = %shown, offset = end, bytes, "cuts an interrupted write from the write-ahead log");
         self.report.truncated_tail += bytes;
-        self.progress.bytes_done.fetch_add(bytes, Ordering::Relaxed);
         let file = self.disk.open_append(path).map_err(WalError::at(path))?;
         let cut = file.set_len(end).and_then(|()| file.sync_data());
         cut.map_err(WalError::at(path))

@@ -165,7 +165,10 @@ impl SegmentReader {
 
     /// The bytes at a place; none where the file ends before.
     pub(super) fn bytes(&mut self, offset: u64, count: usize) -> io::Result<Option<&[u8]>> {
-        if offset.checked_add(count as u64).is_none_or(|end| end > self.size) {
+        if offset
+            .checked_add(count as u64)
+            .is_none_or(|end| end > self.size)
+        {
             return Ok(None);
         }
         let window_end = self.window_start + self.window.len() as u64;
@@ -211,7 +214,11 @@ impl SegmentReader {
         };
         if rest.iter().take(4).all(|byte| *byte == 0) {
             let zeros = rest.iter().all(|byte| *byte == 0);
-            return Ok(if zeros { Found::Padding(block_end) } else { Found::Damage });
+            return Ok(if zeros {
+                Found::Padding(block_end)
+            } else {
+                Found::Damage
+            });
         }
         let (seed, max_body_bytes) = (self.seed, self.max_body_bytes);
         let Some(length) = self.bytes(at, 4)? else {
@@ -224,6 +231,10 @@ impl SegmentReader {
         let total = FRAME_HEADER_BYTES + body;
         let whole = self.bytes(at, total)?;
         let sealed = whole.is_some_and(|frame| frame::is_sealed(frame, seed));
-        Ok(if sealed { Found::Frame(total) } else { Found::Damage })
+        Ok(if sealed {
+            Found::Frame(total)
+        } else {
+            Found::Damage
+        })
     }
 }

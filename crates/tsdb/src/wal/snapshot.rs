@@ -222,11 +222,15 @@ impl SnapshotWriter {
         self.buffer.resize(self.buffer.len() + padding, 0);
         self.buffer.extend_from_slice(footer);
         self.write(self.buffer.len())?;
-        self.file.sync_data().map_err(SnapshotError::at(&self.path))?;
+        self.file
+            .sync_data()
+            .map_err(SnapshotError::at(&self.path))?;
         let path = snapshot_path(&self.dir, self.lsn);
         let renamed = self.disk.rename(&self.path, &path);
         renamed.map_err(SnapshotError::at(&path))?;
-        self.disk.sync_dir(&self.dir).map_err(SnapshotError::at(&self.dir))?;
+        self.disk
+            .sync_dir(&self.dir)
+            .map_err(SnapshotError::at(&self.dir))?;
         Ok(SnapshotFile {
             lsn: self.lsn,
             path,
@@ -273,7 +277,9 @@ impl SnapshotReader {
         let file = disk.open_read(path).map_err(SnapshotError::at(path))?;
         let size = file.size().map_err(SnapshotError::at(path))?;
         let end = size.checked_sub(FOOTER_BYTES as u64);
-        let end = end.filter(|end| *end >= HEADER_BYTES as u64).ok_or_else(|| damaged(0))?;
+        let end = end
+            .filter(|end| *end >= HEADER_BYTES as u64)
+            .ok_or_else(|| damaged(0))?;
         let mut header = [0; HEADER_BYTES];
         read_exact(&*file, &mut header, 0).map_err(SnapshotError::at(path))?;
         let lsn = decode_header(&header).ok_or_else(|| damaged(0))?;
@@ -319,7 +325,11 @@ impl SnapshotReader {
         let head = usize::try_from(self.end - self.offset).unwrap_or(usize::MAX);
         let head = head.min(FRAME_HEADER_BYTES);
         self.fill(head)?;
-        if self.buffer[self.start..self.start + head].iter().take(4).all(|byte| *byte == 0) {
+        if self.buffer[self.start..self.start + head]
+            .iter()
+            .take(4)
+            .all(|byte| *byte == 0)
+        {
             self.offset = self.end;
             return self.finish();
         }
@@ -348,7 +358,11 @@ impl SnapshotReader {
     fn finish(&self) -> Result<Option<(RecordKind, Vec<u8>)>, SnapshotError> {
         let mut counts = self.frames.to_le_bytes().to_vec();
         counts.extend_from_slice(&self.payload_bytes.to_le_bytes());
-        if counts == self.footer { Ok(None) } else { Err(self.damaged()) }
+        if counts == self.footer {
+            Ok(None)
+        } else {
+            Err(self.damaged())
+        }
     }
 
     fn damaged(&self) -> SnapshotError {

@@ -228,7 +228,11 @@ impl Writer {
             unchecked_bytes: 0,
             full,
         };
-        if full { Err(WalError::DiskFull { free_bytes }) } else { Ok(()) }
+        if full {
+            Err(WalError::DiskFull { free_bytes })
+        } else {
+            Ok(())
+        }
     }
 
     /// Notes that the file system had no room.
@@ -264,7 +268,9 @@ impl Writer {
 
     /// What has to be synced, to do so without holding the writer.
     pub(super) fn take_unsynced(&self) -> Option<Unsynced> {
-        self.current.as_ref().and_then(|segment| self.unsynced(segment))
+        self.current
+            .as_ref()
+            .and_then(|segment| self.unsynced(segment))
     }
 
     pub(super) fn truncate_before(&mut self, lsn: Lsn) -> Result<(), WalError> {

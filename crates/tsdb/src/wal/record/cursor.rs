@@ -109,6 +109,10 @@ impl<'a> Cursor<'a> {
 
     /// Everything has been read.
     pub(super) fn end(&self) -> Result<(), RecordError> {
-        if self.rest.is_empty() { Ok(()) } else { Err(RecordError("too long")) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(RecordError("too long"))
+        }
     }
 }

@@ -74,7 +74,11 @@ pub(super) struct RunDecoder<'a> {
 impl<'a> RunDecoder<'a> {
     /// The column at the cursor; where a section is empty, a column without rows.
     pub(super) fn parse(cursor: &mut Cursor<'a>) -> Result<Self, RecordError> {
-        let column = if cursor.is_empty() { &[] } else { cursor.sized()? };
+        let column = if cursor.is_empty() {
+            &[]
+        } else {
+            cursor.sized()?
+        };
         Ok(Self {
             cursor: Cursor::new(column),
             last: 0,
@@ -110,6 +114,10 @@ impl<'a> RunDecoder<'a> {
     pub(super) fn end(&self) -> Result<(), RecordError> {
         let zeros = self.step == 0 && self.last == 0;
         let all = self.left == 0 || zeros;
-        if all { self.cursor.end() } else { Err(RecordError("run too long")) }
+        if all {
+            self.cursor.end()
+        } else {
+            Err(RecordError("run too long"))
+        }
     }
 }

@@ -98,7 +98,11 @@ pub(super) struct Symbols<'a> {
 impl<'a> Symbols<'a> {
     pub(super) fn parse(section: &'a [u8]) -> Result<Self, RecordError> {
         let mut cursor = Cursor::new(section);
-        let count = if section.is_empty() { 0 } else { cursor.count(1)? };
+        let count = if section.is_empty() {
+            0
+        } else {
+            cursor.count(1)?
+        };
         let mut ranges: Vec<Range<usize>> = Vec::with_capacity(count);
         let mut end = 0_usize;
         for _ in 0..count {
@@ -152,7 +156,9 @@ impl<'a> LabelDecoder<'_, 'a> {
     fn text(&mut self, cursor: &mut Cursor<'a>, place: usize) -> Result<&'a str, RecordError> {
         let number = self.before[place].wrapping_add(cursor.signed()?);
         self.before[place] = number;
-        let text = usize::try_from(number).ok().and_then(|number| self.texts.get(number));
+        let text = usize::try_from(number)
+            .ok()
+            .and_then(|number| self.texts.get(number));
         text.copied().ok_or(RecordError("number of a text"))
     }
 }

@@ -180,7 +180,10 @@ impl<'a> ValueDecoder<'a> {
             (Some(bytes), _) => (*bytes, u64::MAX >> (64 - 8 * width)),
             (None, _) => {
                 let mut bytes = [0; 8];
-                let head = self.wholes.get(..width).ok_or(RecordError("too few values"))?;
+                let head = self
+                    .wholes
+                    .get(..width)
+                    .ok_or(RecordError("too few values"))?;
                 bytes[..width].copy_from_slice(head);
                 (bytes, u64::MAX)
             }
@@ -217,6 +220,10 @@ impl<'a> ValueDecoder<'a> {
     /// All of the column has been read.
     pub(super) fn end(&self) -> Result<(), RecordError> {
         let all = self.next_float * 8 == self.floats.len();
-        if all { Ok(()) } else { Err(RecordError("too many floats")) }
+        if all {
+            Ok(())
+        } else {
+            Err(RecordError("too many floats"))
+        }
     }
 }

@@ -1,1 +1,107 @@
-//! (tests)
+//! Snapshots that are whole, unfinished, damaged.
+
+use super::*;
+use crate::disk::FaultyDisk;
+use crate::disk::faulty::Faults;
+
+const DIR: &str = "/data";
+
+type Frames = Vec<(RecordKind, Vec<u8>)>;
+
+fn frames() -> Frames {
+    let size = |number: u8| usize::from(number) * usize::from(number) * 12;
+    let frame = |number: u8| (RecordKind(number), vec![number; size(number)]);
+    (0..50).map(frame).collect()
+}
+
+fn write(disk: &FaultyDisk, lsn: Lsn, frames: &Frames) -> Result<SnapshotFile, SnapshotError> {
+    let mut writer = SnapshotWriter::create(Path::new(DIR), lsn, Arc::new(disk.clone()))?;
+    for (kind, payload) in frames {
+        writer.frame(*kind, payload)?;
+    }
+    writer.finish()
+}
+
+fn read(disk: &FaultyDisk, file: &SnapshotFile) -> Result<Frames, SnapshotError> {
+    let mut reader = SnapshotReader::open(&file.path, disk)?;
+    assert_eq!(reader.lsn(), file.lsn);
+    let mut found = Vec::new();
+    while let Some(frame) = reader.next_frame()? {
+        found.push(frame);
+    }
+    Ok(found)
+}
+
+#[test]
+fn reads_back_what_was_written() {
+    let disk = FaultyDisk::new(1);
+    for (number, some) in [vec![], frames()].iter().enumerate() {
+        let written = write(&disk, Lsn::new(3, number as u32), some).unwrap();
+        disk.restart();
+        let newest = latest(Path::new(DIR), &disk).unwrap().unwrap();
+        assert_eq!(newest, written);
+        assert_eq!(read(&disk, &newest).unwrap(), *some);
+    }
+    let both = list_snapshots(Path::new(DIR), &disk).unwrap();
+    assert_eq!(both.len(), 2);
+    remove_before(Path::new(DIR), both[0].lsn, &disk).unwrap();
+    assert_eq!(list_snapshots(Path::new(DIR), &disk).unwrap(), both[..1]);
+}
+
+#[test]
+fn power_loss_at_any_operation_leaves_the_old_or_the_new_one() {
+    let disk = FaultyDisk::new(0);
+    write(&disk, Lsn(5), &frames()).unwrap();
+    let operations = disk.operations();
+    for at in 1..=operations + 1 {
+        let disk = FaultyDisk::new(at);
+        let old = write(&disk, Lsn(4), &vec![]).unwrap();
+        disk.set_faults(Faults {
+            lose_power_at: Some(at),
+            ..Faults::default()
+        });
+        let written = write(&disk, Lsn(5), &frames());
+        disk.restart();
+        let found = latest(Path::new(DIR), &disk).unwrap().unwrap();
+        if found == old {
+            assert!(written.is_err());
+        } else {
+            assert_eq!(read(&disk, &found).unwrap(), frames());
+        }
+        // A second try is not in the way of what the first one left.
+        let again = write(&disk, Lsn(6), &frames()).unwrap();
+        assert_eq!(latest(Path::new(DIR), &disk).unwrap(), Some(again));
+        remove_before(Path::new(DIR), Lsn(6), &disk).unwrap();
+        assert_eq!(disk.list(Path::new(DIR)).unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn damage_is_found() {
+    let disk = FaultyDisk::new(1);
+    let small: Frames = frames().into_iter().take(12).collect();
+    let written = write(&disk, Lsn(5), &small).unwrap();
+    let whole = disk.contents(&written.path).unwrap();
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        disk.place(&written.path, bytes);
+        let found = read(&disk, &written);
+        let in_padding = whole[at] == 0 && found.as_ref().is_ok_and(|found| *found == small);
+        assert!(found.is_err() || in_padding, "byte {at}");
+        disk.place(&written.path, whole[..at].to_vec());
+        assert!(read(&disk, &written).is_err(), "{at} bytes");
+    }
+}
+
+/// Golden bytes: a reader of this version has to read them for ever.
+#[test]
+fn reads_version_1() {
+    let disk = FaultyDisk::new(1);
+    let path = snapshot_path(Path::new(DIR), Lsn(5));
+    let golden = include_bytes!("../../../testdata/snapshot-v1.bin");
+    disk.place(&path, golden.to_vec());
+    let found = latest(Path::new(DIR), &disk).unwrap().unwrap();
+    let expected: Frames = frames().into_iter().take(12).collect();
+    assert_eq!(read(&disk, &found).unwrap(), expected);
+}
