@@ -1,14 +1,12 @@
 //! What float and histogram chunks cost: bytes a sample (printed), nanoseconds to append one,
 //! samples a second to decode.
-#![expect(
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a bench prints its sizes"
-)]
+#![expect(clippy::print_stderr, reason = "a bench prints its sizes")]
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use model::TimeRange;
-use model::chunk::{MAX_SAMPLES, OpenChunk, decode_into};
+use model::chunk::{ChunkKind, MAX_SAMPLES, OpenChunk, OpenHistogramChunk};
+use model::chunk::{decode_histograms_into, decode_into};
+use model::histogram::{Histogram, HistogramSample, IntHistogram, Span};
 use std::hint::black_box;
 
 const SERIES: usize = 1_000;
@@ -85,22 +83,77 @@ fn floats(criterion: &mut Criterion) {
         });
         group.bench_function("decode", |bench| {
             let (mut ts, mut values, mut starts) = (vec![], vec![], vec![]);
-            bench.iter_batched(
-                || (),
-                |()| {
-                    for chunk in &chunks {
-                        (ts.clear(), values.clear(), starts.clear());
-                        let all = TimeRange::all();
-                        let outcome = decode_into(chunk, all, &mut ts, &mut values, &mut starts);
-                        assert!(black_box(outcome).is_ok());
-                    }
-                },
-                BatchSize::SmallInput,
-            );
+            bench.iter(|| {
+                for chunk in &chunks {
+                    ts.clear();
+                    values.clear();
+                    starts.clear();
+                    let all = TimeRange::all();
+                    let outcome = decode_into(chunk, all, &mut ts, &mut values, &mut starts);
+                    assert!(black_box(outcome).is_ok());
+                }
+            });
         });
         group.finish();
     }
 }
 
-criterion_group!(benches, floats);
+/// An integer histogram of twelve buckets, as busy as a service's latencies.
+fn histogram(i: u64) -> IntHistogram {
+    let observed = |b: u64| {
+        (0..i)
+            .map(|j| (noise(j * 31 + b) * (b % 5 * 9) as f64) as i64)
+            .sum()
+    };
+    let absolute: Vec<i64> = (0..12).map(observed).collect();
+    let mut before = 0;
+    let delta = |now: &i64| now - std::mem::replace(&mut before, *now);
+    IntHistogram {
+        schema: 3,
+        zero_threshold: 1e-128,
+        count: absolute.iter().sum::<i64>().unsigned_abs(),
+        sum: (0..i).map(|j| noise(j).sqrt()).sum(),
+        positive_spans: vec![Span {
+            offset: -3,
+            length: 12,
+        }],
+        positive_deltas: absolute.iter().map(delta).collect(),
+        ..IntHistogram::default()
+    }
+}
+
+fn histograms(criterion: &mut Criterion) {
+    let sample = |i: i64| HistogramSample {
+        t: 1_700_000_000_000 + i * 15_000,
+        start: 0,
+        histogram: Histogram::Int(Box::new(histogram(i.unsigned_abs()))),
+    };
+    let samples: Vec<_> = (0..MAX_SAMPLES as i64).map(sample).collect();
+    let encode = || {
+        let mut open = OpenHistogramChunk::new(&samples[0]);
+        for sample in &samples[1..] {
+            let _ = open.append(sample);
+        }
+        open
+    };
+    let chunk = encode().close();
+    let bytes = chunk.len() as f64 / samples.len() as f64;
+    eprintln!("histogram of 12 buckets: {bytes:.1} bytes a sample");
+
+    let mut group = criterion.benchmark_group("histogram/int");
+    group.throughput(Throughput::Elements(samples.len() as u64));
+    group.bench_function("append", |bench| bench.iter(|| black_box(encode()).count()));
+    group.bench_function("decode", |bench| {
+        let mut points = vec![];
+        bench.iter(|| {
+            points.clear();
+            let all = TimeRange::all();
+            let outcome = decode_histograms_into(ChunkKind::IntHistogram, &chunk, all, &mut points);
+            assert!(black_box(outcome).is_ok());
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, floats, histograms);
 criterion_main!(benches);

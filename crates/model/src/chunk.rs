@@ -8,11 +8,15 @@ mod bits;
 mod number;
 mod float_open;
 mod float_decode;
-#[cfg(test)]
-mod tests;
+mod histogram_layout;
+mod histogram_numbers;
+mod histogram_open;
+mod histogram_decode;
 
 pub use float_decode::decode_into;
 pub use float_open::OpenChunk;
+pub use histogram_decode::{decode_histogram_samples_into, decode_histograms_into};
+pub use histogram_open::OpenHistogramChunk;
 
 /// The samples an open chunk takes before it asks for a new one.
 pub const MAX_SAMPLES: usize = 120;
@@ -72,3 +76,8 @@ impl ChunkError {
         crate::ErrorKind::Corrupt
     }
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod histogram_tests;

@@ -1,7 +1,7 @@
 //! Float chunks to columns.
 
 use super::ChunkError;
-use super::bits::{BitReader, DOD_WIDTHS, rhythm, unzigzag};
+use super::bits::{BitReader, rhythm, unzigzag};
 use super::number::{Guess, Mode};
 use crate::time::{TimeRange, TimestampMs};
 
@@ -160,16 +160,16 @@ impl<'a> Decoder<'a> {
     }
 
     fn read_first(mut self) -> Result<Self, ChunkError> {
-        self.t = unzigzag(self.read_width()?);
+        self.t = unzigzag(self.bits.take_width()?);
         if self.has_start {
-            self.start = self.t.wrapping_sub(unzigzag(self.read_width()?));
+            self.start = self.t.wrapping_sub(unzigzag(self.bits.take_width()?));
         }
         let mode = self.read_mode()?;
         self.begin_mode(mode);
         if mode == Mode::XOR {
             self.value = f64::from_bits(self.bits.take_wide(64));
         } else {
-            self.whole = unzigzag(self.read_width()?);
+            self.whole = unzigzag(self.bits.take_width()?);
             self.value = self.whole as f64 / self.scale;
         }
         Ok(self)
@@ -183,14 +183,12 @@ impl<'a> Decoder<'a> {
         let mut told = None;
         if start_changed {
             if self.bits.take_bit() {
-                told = Some(unzigzag(self.read_width()?));
+                told = Some(unzigzag(self.bits.take_width()?));
             }
             changed = self.bits.take_bit();
         }
         if changed {
-            let class = self.bits.window().leading_ones().min(3);
-            self.bits.skip((class + 1).min(3));
-            let change = unzigzag(self.bits.take_wide(DOD_WIDTHS[class as usize]));
+            let change = self.bits.take_change();
             let step = self.step.wrapping_add(change);
             self.t = self.t.wrapping_add(step);
             self.step = i64::from(rhythm(step));
@@ -305,13 +303,5 @@ impl<'a> Decoder<'a> {
         self.guess = Guess::fresh();
         self.leading = 0;
         self.significant = 0;
-    }
-
-    /// A number behind its width, seven bits.
-    fn read_width(&mut self) -> Result<u64, ChunkError> {
-        match self.bits.take(7) as u32 {
-            width @ 0..=64 => Ok(self.bits.take_wide(width)),
-            _ => Err(ChunkError::Damaged("width")),
-        }
     }
 }
