@@ -11,16 +11,10 @@ mod math;
 mod date;
 mod native;
 mod buckets;
-mod natural_order;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
-
-pub use buckets::{note_invalid_quantile, quantile_column};
-pub use math::{larger, smaller};
-pub use natural_order::natural_order;
-pub use spread::quantile_of;
 
 use crate::eval::column::ScalarColumn;
 use crate::eval::kernel::{BucketKernel, ElementKernel, FunctionDef, Kernel, RangeKernel, Special};

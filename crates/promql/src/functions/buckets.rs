@@ -9,7 +9,8 @@ use crate::annotations::Note;
 use crate::eval::column::{Column, ScalarColumn};
 use crate::eval::kernel::{BucketGroup, KernelContext};
 
-/// `histogram_quantile(q, v)`.
+/// `histogram_quantile(q, v)`. That a quantile is none is noted by whoever calls, as it is to be said
+/// of no histograms too.
 pub(super) fn quantile(
     group: &BucketGroup<'_>,
     params: &[ScalarColumn],
@@ -19,18 +20,8 @@ pub(super) fn quantile(
     let Some(quantiles) = params.first() else {
         return;
     };
-    note_invalid_quantile(quantiles, 0, context);
-    quantile_column(group, quantiles, out, 1, context);
-}
-
-/// One quantile of a histogram over all steps; notes are about the argument `vector_arg`.
-pub fn quantile_column(
-    group: &BucketGroup<'_>,
-    quantiles: &ScalarColumn,
-    out: &mut Column,
-    vector_arg: usize,
-    context: &mut KernelContext<'_>,
-) {
+    // The second argument: also of histogram_quantiles, which calls this for each of its quantiles.
+    let vector_arg = 1;
     let mut forced = false;
     each_step(group, out, vector_arg, context, |step, source, context| {
         let q = quantiles.at(step);
@@ -59,30 +50,6 @@ pub fn quantile_column(
     if forced {
         // The name was dropped before the buckets were brought together.
         context.note_arg(vector_arg, &Note::ForcedMonotonicity(""));
-    }
-}
-
-/// Notes a quantile that is none.
-pub fn note_invalid_quantile(
-    quantiles: &ScalarColumn,
-    arg: usize,
-    context: &mut KernelContext<'_>,
-) {
-    let mut note = |q: f64| {
-        let invalid = !(0.0..=1.0).contains(&q);
-        if invalid {
-            context.note_arg(arg, &Note::InvalidQuantile(q));
-        }
-        invalid
-    };
-    match quantiles {
-        ScalarColumn::Const(q) => {
-            note(*q);
-        }
-        ScalarColumn::PerStep(all) => {
-            // One of them says enough.
-            let _ = all.iter().any(|q| note(*q));
-        }
     }
 }
 

@@ -189,9 +189,8 @@ pub(super) fn clamp_max(column: &mut Column, params: &[ScalarColumn], _: &mut Ke
     }
 }
 
-/// The smaller of two numbers: -Inf if one is, else NaN if one is. It is what `min_of` returns.
-#[must_use]
-pub fn smaller(a: f64, b: f64) -> f64 {
+/// The smaller of two numbers: -Inf if one is, else NaN if one is.
+fn smaller(a: f64, b: f64) -> f64 {
     if a == f64::NEG_INFINITY || b == f64::NEG_INFINITY {
         f64::NEG_INFINITY
     } else if a.is_nan() || b.is_nan() {
@@ -201,9 +200,8 @@ pub fn smaller(a: f64, b: f64) -> f64 {
     }
 }
 
-/// The larger of two numbers: +Inf if one is, else NaN if one is. It is what `max_of` returns.
-#[must_use]
-pub fn larger(a: f64, b: f64) -> f64 {
+/// The larger of two numbers: +Inf if one is, else NaN if one is.
+fn larger(a: f64, b: f64) -> f64 {
     if a == f64::INFINITY || b == f64::INFINITY {
         f64::INFINITY
     } else if a.is_nan() || b.is_nan() {

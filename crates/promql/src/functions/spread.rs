@@ -109,7 +109,7 @@ fn variance(values: &[f64]) -> f64 {
 /// The value below which the share `q` of the values lies, between two of them in proportion; NaN
 /// counts as the lowest value. Reorders the values. NaN for no values or `q` NaN; -Inf and +Inf for
 /// `q` below 0 and above 1.
-pub fn quantile_of(q: f64, values: &mut [f64]) -> f64 {
+fn quantile_of(q: f64, values: &mut [f64]) -> f64 {
     if values.is_empty() || q.is_nan() {
         return f64::NAN;
     }

@@ -87,7 +87,7 @@ fn rates() {
     );
     check(
         instant_rate::irate,
-        "h3 h1",
+        "_ h3 h1",
         30,
         30,
         "{{count:0.1 sum:0.2 counter_reset_hint:gauge offset:1 buckets:[0.1]}}",
@@ -287,13 +287,7 @@ fn buckets_of_classic_histograms() {
     ];
     check_buckets(buckets::quantile, &plain, None, &[0.5], "3 NaN");
     check_buckets(buckets::quantile, &plain, None, &[1.0], "6 NaN");
-    check_buckets(
-        buckets::quantile,
-        &plain,
-        None,
-        &[-1.0],
-        "-inf -inf | warning: quantile value should be between 0 and 1, got -1",
-    );
+    check_buckets(buckets::quantile, &plain, None, &[-1.0], "-inf -inf");
     check_buckets(buckets::fraction, &plain, None, &[0.0, 3.0], "0.5 NaN");
     let falling = [
         (0.1, "2"),
