@@ -70,9 +70,8 @@ pub struct Selector {
 impl Selector {
     /// The metric name that all selected series have, where one is asked for by equality.
     pub fn pinned_name(&self) -> Option<&Arc<str>> {
-        let pins = |m: &&Matcher| {
-            &*m.name == model::labels::METRIC_NAME && m.op == model::MatchOp::Equal
-        };
+        let pins =
+            |m: &&Matcher| &*m.name == model::labels::METRIC_NAME && m.op == model::MatchOp::Equal;
         self.matchers.iter().find(pins).map(|m| &m.value)
     }
 }
@@ -146,12 +145,18 @@ impl AggregateOp {
 
     /// Finds one by its name, in lower case.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, known)| *known == name).map(|(op, _)| *op)
+        Self::ALL
+            .iter()
+            .find(|(_, known)| *known == name)
+            .map(|(op, _)| *op)
     }
 
     /// Its name.
     pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(op, _)| *op == self).map_or("", |(_, name)| *name)
+        Self::ALL
+            .iter()
+            .find(|(op, _)| *op == self)
+            .map_or("", |(_, name)| *name)
     }
 
     /// The type of its parameter, where it takes one.
@@ -253,17 +258,26 @@ impl BinaryOp {
 
     /// Finds one by its symbol.
     pub fn from_symbol(symbol: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, known)| *known == symbol).map(|(op, _)| *op)
+        Self::ALL
+            .iter()
+            .find(|(_, known)| *known == symbol)
+            .map(|(op, _)| *op)
     }
 
     /// Its symbol.
     pub fn symbol(self) -> &'static str {
-        Self::ALL.iter().find(|(op, _)| *op == self).map_or("", |(_, symbol)| *symbol)
+        Self::ALL
+            .iter()
+            .find(|(op, _)| *op == self)
+            .map_or("", |(_, symbol)| *symbol)
     }
 
     /// Whether it compares.
     pub fn is_comparison(self) -> bool {
-        matches!(self, Self::Eq | Self::Ne | Self::Lt | Self::Le | Self::Gt | Self::Ge)
+        matches!(
+            self,
+            Self::Eq | Self::Ne | Self::Lt | Self::Le | Self::Gt | Self::Ge
+        )
     }
 
     /// Whether it is one of `and`, `or`, `unless`.

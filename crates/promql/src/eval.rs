@@ -1,4 +1,214 @@
 //! Evaluation: a plan, over a source of series, to a value.
+//!
+//! Nodes of vectors are streams: a node pushes its series, one after the other, each as a column
+//! over all steps, into a sink (`stream`). Functions and operators with scalars work in place on
+//! the column that passes through; an aggregation folds it into the accumulator of its group; what
+//! needs whole vectors (matching, sorting, quantiles of buckets) collects them first.
 
 pub mod column;
 pub mod kernel;
+pub mod operator;
+mod budget;
+mod tag;
+mod stream;
+mod select;
+mod collect;
+mod scalar;
+mod special;
+mod labels;
+mod buckets;
+mod aggregate;
+mod accumulate;
+mod rank;
+mod matching;
+mod result;
+
+use std::cell::RefCell;
+
+use model::ErrorKind;
+use model::select::{SelectError, SelectRequest, SeriesSet};
+use model::time::{Clock, TimestampMs};
+
+use crate::annotations::Annotations;
+use crate::parse::LARGE_STACK_BYTES;
+use crate::plan::Plan;
+use crate::value::QueryValue;
+use budget::Budget;
+pub use budget::{CancelFlag, EvalLimits, QueryStats};
+use column::Steps;
+
+/// A source of series.
+pub trait Queryable: Sync {
+    /// The series that match, with their samples.
+    ///
+    /// # Errors
+    /// Where more series match than allowed, or storage fails.
+    fn select(&self, request: &SelectRequest) -> Result<Box<dyn SeriesSet>, SelectError>;
+}
+
+/// When a query is evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueryTime {
+    /// The first step.
+    pub start: TimestampMs,
+    /// The last instant a step may have.
+    pub end: TimestampMs,
+    /// Milliseconds between steps; ignored for an instant query.
+    pub step_ms: i64,
+    /// Whether the query is for one instant, so that its answer is a vector and not a matrix.
+    pub instant: bool,
+}
+
+impl QueryTime {
+    /// An instant query.
+    pub fn instant(t: TimestampMs) -> Self {
+        Self {
+            start: t,
+            end: t,
+            step_ms: 0,
+            instant: true,
+        }
+    }
+
+    /// A range query.
+    pub fn range(start: TimestampMs, end: TimestampMs, step_ms: i64) -> Self {
+        Self {
+            start,
+            end,
+            step_ms,
+            instant: false,
+        }
+    }
+}
+
+/// How a query is evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EvalOptions {
+    /// How far back an instant selector looks, in milliseconds.
+    pub lookback_ms: i64,
+    /// The resolution of subqueries that name none, in milliseconds.
+    pub subquery_step_ms: i64,
+}
+
+impl Default for EvalOptions {
+    fn default() -> Self {
+        Self {
+            lookback_ms: 300_000,
+            subquery_step_ms: 60_000,
+        }
+    }
+}
+
+/// Why a query has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EvalError {
+    /// The query can't be executed on the data there is.
+    #[error("{0}")]
+    Execution(String),
+    /// Over a limit.
+    #[error("{0}")]
+    TooMuch(String),
+    /// It was stopped.
+    #[error("query was canceled in expression evaluation")]
+    Canceled,
+    /// It took too long.
+    #[error("query timed out in expression evaluation; the limit is query_timeout")]
+    Timeout,
+    /// Storage failed.
+    #[error("expanding series: {0}")]
+    Storage(#[from] SelectError),
+}
+
+impl EvalError {
+    /// Its kind.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Execution(_) => ErrorKind::Invalid,
+            Self::TooMuch(_) => ErrorKind::TooMany,
+            Self::Canceled | Self::Timeout => ErrorKind::Unavailable,
+            Self::Storage(error) => error.kind,
+        }
+    }
+
+    pub(crate) fn same_labels() -> Self {
+        Self::Execution("vector cannot contain metrics with the same labelset".to_owned())
+    }
+}
+
+/// A query's answer.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// The value.
+    pub value: QueryValue,
+    /// Warnings and infos.
+    pub annotations: Annotations,
+    /// What it took.
+    pub stats: QueryStats,
+}
+
+/// Plans that nest deeper are evaluated on a thread with a large stack.
+const MAX_DEPTH_INLINE: usize = 40;
+
+/// Evaluates a plan.
+///
+/// # Errors
+/// Where the data don't fit the query (matching, duplicate labels), a limit is hit, storage
+/// fails, or the query was stopped.
+pub fn evaluate(
+    plan: &Plan,
+    source: &dyn Queryable,
+    time: QueryTime,
+    options: EvalOptions,
+    limits: &EvalLimits,
+    clock: &(dyn Clock + Sync),
+) -> Result<Evaluation, EvalError> {
+    let run = || {
+        let steps = if time.instant {
+            Steps::instant(time.start)
+        } else {
+            Steps::range(time.start, time.end, time.step_ms)
+        };
+        let evaluator = Evaluator {
+            source,
+            time,
+            steps,
+            options,
+            budget: Budget::new(limits, clock),
+            annotations: RefCell::default(),
+        };
+        let value = evaluator.value(plan, steps)?;
+        Ok(Evaluation {
+            value,
+            stats: evaluator.budget.stats(),
+            annotations: evaluator.annotations.into_inner(),
+        })
+    };
+    if plan.depth <= MAX_DEPTH_INLINE {
+        return run();
+    }
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().stack_size(LARGE_STACK_BYTES);
+        let thread = builder.spawn_scoped(scope, run).map_err(|error| {
+            EvalError::Execution(format!("no thread to evaluate a complex query: {error}"))
+        })?;
+        thread.join().unwrap_or_else(|_| {
+            Err(EvalError::Execution(
+                "evaluation of a complex query failed".to_owned(),
+            ))
+        })
+    })
+}
+
+/// One evaluation.
+struct Evaluator<'a> {
+    source: &'a dyn Queryable,
+    time: QueryTime,
+    /// The steps of the query itself; subqueries have others.
+    steps: Steps,
+    options: EvalOptions,
+    budget: Budget<'a>,
+    annotations: RefCell<Annotations>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,9 +5,19 @@
 //! aggregation holds one accumulator per group, and functions are kernels that compute one
 //! series in one call ([`eval::kernel`]).
 
+pub mod query;
 pub mod value;
 pub mod ast;
 pub mod parse;
 pub mod annotations;
+pub mod plan;
 pub mod functions;
 pub mod eval;
+pub mod memory;
+
+pub use eval::{
+    CancelFlag, EvalError, EvalLimits, EvalOptions, Evaluation, QueryStats, QueryTime, Queryable,
+};
+pub use parse::{ParseError, ParseOptions, parse_selector};
+pub use query::Query;
+pub use value::QueryValue;

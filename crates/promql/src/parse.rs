@@ -31,7 +31,12 @@ pub struct ParseOptions {
 
 impl Default for ParseOptions {
     fn default() -> Self {
-        Self { max_bytes: 32 << 10, max_depth: 100, max_operators: 1_000, experimental: false }
+        Self {
+            max_bytes: 32 << 10,
+            max_depth: 100,
+            max_operators: 1_000,
+            experimental: false,
+        }
     }
 }
 
@@ -48,11 +53,17 @@ impl ParseError {
     pub(crate) fn at(text: &str, offset: usize, message: String) -> Self {
         let start = u32::try_from(offset).unwrap_or(u32::MAX);
         let pos = crate::annotations::Pos { start, end: start };
-        Self { place: Some(pos.line_column(text)), message }
+        Self {
+            place: Some(pos.line_column(text)),
+            message,
+        }
     }
 
     pub(crate) fn anywhere(message: String) -> Self {
-        Self { place: None, message }
+        Self {
+            place: None,
+            message,
+        }
     }
 }
 
@@ -86,7 +97,9 @@ pub fn parse(text: &str, options: &ParseOptions) -> Result<Expr, ParseError> {
     }
     let scan = scan::scan(text, options)?;
     if scan.operands.is_empty() {
-        return Err(ParseError::anywhere("no expression found in input".to_owned()));
+        return Err(ParseError::anywhere(
+            "no expression found in input".to_owned(),
+        ));
     }
     if scan.complexity <= SMALL {
         return parse_scanned(text, &scan, options);
@@ -128,7 +141,9 @@ pub fn parse_selector(text: &str, options: &ParseOptions) -> Result<Vec<Matcher>
         ExprKind::Selector(selector) if selector.offset_ms == 0 && selector.at.is_none() => {
             Ok(selector.matchers)
         }
-        _ => Err(ParseError::anywhere("expected a series selector".to_owned())),
+        _ => Err(ParseError::anywhere(
+            "expected a series selector".to_owned(),
+        )),
     }
 }
 

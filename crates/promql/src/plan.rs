@@ -216,8 +216,12 @@ impl Select {
     /// The labels for error texts: `up` or `{…}`.
     pub fn describe(&self) -> String {
         let rest = |m: &&Matcher| self.name.is_none() || &*m.name != METRIC_NAME;
-        let matchers: Vec<_> =
-            self.matchers.iter().filter(rest).map(ToString::to_string).collect();
+        let matchers: Vec<_> = self
+            .matchers
+            .iter()
+            .filter(rest)
+            .map(ToString::to_string)
+            .collect();
         let name = self.name.as_deref().unwrap_or_default();
         if matchers.is_empty() && !name.is_empty() {
             return name.to_owned();

@@ -62,6 +62,8 @@ pub struct Windows {
     pub range_ms: i64,
     /// How far windows end before their step, in milliseconds: the selector's `offset`.
     pub offset_ms: i64,
+    /// The time that stands for every step's: the selector's `@`.
+    pub at_ms: Option<TimestampMs>,
     /// One per step.
     pub windows: Vec<Window>,
 }
@@ -70,7 +72,8 @@ impl Windows {
     /// The last instant of a step's window, which is within.
     #[inline]
     pub fn end_ms(&self, step: usize) -> TimestampMs {
-        self.steps.time(step).saturating_sub(self.offset_ms)
+        let now = self.at_ms.unwrap_or_else(|| self.steps.time(step));
+        now.saturating_sub(self.offset_ms)
     }
 
     /// The instant before a step's window, which is not within.
@@ -187,6 +190,10 @@ pub enum Special {
     HistogramQuantiles,
     /// `info(v, selector)`
     Info,
+    /// `max_of(a, b)`
+    MaxOf,
+    /// `min_of(a, b)`
+    MinOf,
     /// `label_join(v, dst, separator, src, …)`
     LabelJoin,
     /// `label_replace(v, dst, replacement, src, regex)`

@@ -41,7 +41,8 @@ impl Checker<'_> {
                 let inner = self.expr(&subquery.expr)?;
                 if inner != ValueType::Vector {
                     let got = inner.name();
-                    let message = format!("subquery is only allowed on instant vector, got {got} instead");
+                    let message =
+                        format!("subquery is only allowed on instant vector, got {got} instead");
                     return self.error(expr.pos, message);
                 }
                 ValueType::Matrix
@@ -69,8 +70,10 @@ impl Checker<'_> {
         if let Some(name) = &selector.name {
             let named = |m: &&model::Matcher| &*m.name == METRIC_NAME;
             if let Some(other) = selector.matchers.iter().filter(named).nth(1) {
-                let message =
-                    format!("metric name must not be set twice: {name:?} or {:?}", other.value);
+                let message = format!(
+                    "metric name must not be set twice: {name:?} or {:?}",
+                    other.value
+                );
                 return self.error(pos, message);
             }
         }
@@ -87,7 +90,10 @@ impl Checker<'_> {
             return Ok(());
         }
         let (wanted, got) = (wanted.name(), got.name());
-        self.error(arg.pos, format!("expected type {wanted} in {context}, got {got}"))
+        self.error(
+            arg.pos,
+            format!("expected type {wanted} in {context}, got {got}"),
+        )
     }
 
     fn call(&self, def: &FunctionDef, args: &[Expr], pos: Pos) -> Checked {
@@ -102,7 +108,11 @@ impl Checker<'_> {
         let (got, declared) = (args.len(), def.args.len());
         let name = def.name;
         let variadic = usize::try_from(def.variadic).ok();
-        let least = if def.variadic == 0 { declared } else { declared.saturating_sub(1) };
+        let least = if def.variadic == 0 {
+            declared
+        } else {
+            declared.saturating_sub(1)
+        };
         if def.variadic == 0 && got != declared {
             let message = format!("expected {declared} argument(s) in call to {name:?}, got {got}");
             return self.error(pos, message);
@@ -160,7 +170,11 @@ impl Checker<'_> {
         let operand = |kind| matches!(kind, ValueType::Scalar | ValueType::Vector);
         if !operand(lhs) || !operand(rhs) {
             let message = "binary expression must contain only scalar and instant vector types";
-            let at = if operand(lhs) { binary.rhs.pos } else { binary.lhs.pos };
+            let at = if operand(lhs) {
+                binary.rhs.pos
+            } else {
+                binary.lhs.pos
+            };
             return self.error(at, message.to_owned());
         }
         if binary.return_bool && !op.is_comparison() {
@@ -185,7 +199,11 @@ impl Checker<'_> {
                 return self.error(pos, message.to_owned());
             }
             let scalar = lhs == ValueType::Scalar && rhs == ValueType::Scalar;
-            return Ok(if scalar { ValueType::Scalar } else { ValueType::Vector });
+            return Ok(if scalar {
+                ValueType::Scalar
+            } else {
+                ValueType::Vector
+            });
         }
         let fills = matching.fill_left.is_some() || matching.fill_right.is_some();
         if fills && !self.options.experimental {
@@ -193,7 +211,11 @@ impl Checker<'_> {
                            (limits.experimental_promql allows them)";
             return self.error(pos, message.to_owned());
         }
-        if op.is_set() && matches!(matching.cardinality, Cardinality::ManyToOne | Cardinality::OneToMany)
+        if op.is_set()
+            && matches!(
+                matching.cardinality,
+                Cardinality::ManyToOne | Cardinality::OneToMany
+            )
         {
             let message = format!("no grouping allowed for {:?} operation", op.symbol());
             return self.error(pos, message);
@@ -202,9 +224,15 @@ impl Checker<'_> {
             let message = "filling in missing series not allowed for set operators";
             return self.error(pos, message.to_owned());
         }
-        let shared = matching.labels.iter().find(|label| matching.include.contains(label));
+        let shared = matching
+            .labels
+            .iter()
+            .find(|label| matching.include.contains(label));
         if let Some(label) = shared.filter(|_| matching.on) {
-            let message = format!("label {:?} must not occur in ON and GROUP clause at once", &**label);
+            let message = format!(
+                "label {:?} must not occur in ON and GROUP clause at once",
+                &**label
+            );
             return self.error(pos, message);
         }
         Ok(ValueType::Vector)

@@ -19,7 +19,11 @@ use crate::functions;
 
 /// Converts a tree.
 pub(super) fn convert(expr: &theirs::Expr, text: &str, scan: &Scan) -> Result<Expr, ParseError> {
-    let mut converter = Converter { text, scan, next: 0 };
+    let mut converter = Converter {
+        text,
+        scan,
+        next: 0,
+    };
     let converted = converter.expr(expr)?;
     debug_assert_eq!(converter.next, scan.operands.len(), "operands of {text}");
     Ok(converted)
@@ -29,8 +33,14 @@ impl Scan {
     /// The literal that an index in the rewritten text stands for; other texts as they are.
     fn resolve<'a>(&'a self, word: &'a str) -> &'a str {
         let is_index = word.bytes().all(|c| c.is_ascii_digit());
-        let index = if is_index { word.parse::<usize>().ok() } else { None };
-        index.and_then(|index| self.strings.get(index)).map_or(word, String::as_str)
+        let index = if is_index {
+            word.parse::<usize>().ok()
+        } else {
+            None
+        };
+        index
+            .and_then(|index| self.strings.get(index))
+            .map_or(word, String::as_str)
     }
 
     /// A message of the grammar's in our words: types as upstream names them, names in double
@@ -38,7 +48,9 @@ impl Scan {
     pub(super) fn restore_message(&self, message: &str) -> String {
         let mut restored = message.replace('\'', "\"");
         if restored.starts_with("expected type ") || restored.contains("got ") {
-            restored = restored.replace("vector", "instant vector").replace("matrix", "range vector");
+            restored = restored
+                .replace("vector", "instant vector")
+                .replace("matrix", "range vector");
         }
         for (index, literal) in self.strings.iter().enumerate().rev() {
             restored = restored.replace(&format!("\"{index}\""), &format!("{literal:?}"));
@@ -62,8 +74,16 @@ impl Converter<'_> {
     }
 
     fn peek(&self) -> Operand {
-        let nowhere = Operand { start: 0, signed_start: 0, is_duration: false };
-        self.scan.operands.get(self.next).copied().unwrap_or(nowhere)
+        let nowhere = Operand {
+            start: 0,
+            signed_start: 0,
+            is_duration: false,
+        };
+        self.scan
+            .operands
+            .get(self.next)
+            .copied()
+            .unwrap_or(nowhere)
     }
 
     fn error(&self, start: u32, message: String) -> ParseError {
@@ -71,7 +91,10 @@ impl Converter<'_> {
     }
 
     fn expr(&mut self, expr: &theirs::Expr) -> Result<Expr, ParseError> {
-        let at = |start: u32, kind: ExprKind| Expr { kind, pos: Pos { start, end: start } };
+        let at = |start: u32, kind: ExprKind| Expr {
+            kind,
+            pos: Pos { start, end: start },
+        };
         Ok(match expr {
             theirs::Expr::NumberLiteral(number) => {
                 let operand = self.operand();
@@ -80,7 +103,10 @@ impl Converter<'_> {
             }
             theirs::Expr::StringLiteral(string) => {
                 let start = self.operand().start;
-                at(start, ExprKind::String(self.scan.resolve(&string.val).to_owned()))
+                at(
+                    start,
+                    ExprKind::String(self.scan.resolve(&string.val).to_owned()),
+                )
             }
             theirs::Expr::VectorSelector(selector) => {
                 let start = self.operand().start;
@@ -108,7 +134,10 @@ impl Converter<'_> {
                     at: self.at(subquery.at.as_ref(), inner.pos.start)?,
                     expr: inner,
                 };
-                at(converted.expr.pos.start, ExprKind::Subquery(Box::new(converted)))
+                at(
+                    converted.expr.pos.start,
+                    ExprKind::Subquery(Box::new(converted)),
+                )
             }
             theirs::Expr::Call(call) => self.call(call)?,
             theirs::Expr::Aggregate(aggregate) => self.aggregate(aggregate)?,
@@ -126,7 +155,10 @@ impl Converter<'_> {
         let def = functions::lookup(name).ok_or_else(unknown)?;
         let args: Result<Vec<_>, _> = call.args.args.iter().map(|arg| self.expr(arg)).collect();
         let kind = ExprKind::Call(def, args?);
-        Ok(Expr { kind, pos: Pos { start, end: start } })
+        Ok(Expr {
+            kind,
+            pos: Pos { start, end: start },
+        })
     }
 
     fn aggregate(&mut self, aggregate: &theirs::AggregateExpr) -> Result<Expr, ParseError> {
@@ -144,8 +176,16 @@ impl Converter<'_> {
             None => None,
         };
         let expr = self.expr(&aggregate.expr)?;
-        let kind = ExprKind::Aggregate(Box::new(Aggregate { op, grouping, param, expr }));
-        Ok(Expr { kind, pos: Pos { start, end: start } })
+        let kind = ExprKind::Aggregate(Box::new(Aggregate {
+            op,
+            grouping,
+            param,
+            expr,
+        }));
+        Ok(Expr {
+            kind,
+            pos: Pos { start, end: start },
+        })
     }
 
     fn binary(&mut self, binary: &theirs::BinaryExpr) -> Result<Expr, ParseError> {
@@ -178,8 +218,17 @@ impl Converter<'_> {
         if op.is_set() {
             matching.cardinality = Cardinality::ManyToMany;
         }
-        let kind = ExprKind::Binary(Box::new(Binary { op, return_bool, matching, lhs, rhs }));
-        Ok(Expr { kind, pos: Pos { start, end: start } })
+        let kind = ExprKind::Binary(Box::new(Binary {
+            op,
+            return_bool,
+            matching,
+            lhs,
+            rhs,
+        }));
+        Ok(Expr {
+            kind,
+            pos: Pos { start, end: start },
+        })
     }
 
     /// The names of a list, sorted, each once.
@@ -191,7 +240,11 @@ impl Converter<'_> {
         names
     }
 
-    fn selector(&self, theirs: &theirs::VectorSelector, start: u32) -> Result<Selector, ParseError> {
+    fn selector(
+        &self,
+        theirs: &theirs::VectorSelector,
+        start: u32,
+    ) -> Result<Selector, ParseError> {
         if !theirs.matchers.or_matchers.is_empty() {
             let message = "unexpected \"or\" in label matching, expected \",\" or \"}\"";
             return Err(self.error(start, message.to_owned()));
@@ -241,7 +294,9 @@ impl Converter<'_> {
 
 /// Whole milliseconds, rounded.
 fn duration_ms(duration: &Duration) -> i64 {
-    let rounded = duration.saturating_add(Duration::from_micros(500)).as_millis();
+    let rounded = duration
+        .saturating_add(Duration::from_micros(500))
+        .as_millis();
     i64::try_from(rounded).unwrap_or(i64::MAX)
 }
 
@@ -252,4 +307,3 @@ fn offset_ms(offset: Option<&theirs::Offset>) -> i64 {
         Some(theirs::Offset::Neg(duration)) => -duration_ms(duration),
     }
 }
-

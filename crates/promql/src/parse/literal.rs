@@ -14,8 +14,8 @@ pub(crate) fn parse_string(text: &str) -> Result<(String, usize), String> {
         let (at, c) = chars.next().ok_or("unterminated quoted string")?;
         match c {
             c if c == quote => {
-                let decoded = String::from_utf8(bytes)
-                    .map_err(|_| "string is not valid UTF-8".to_owned())?;
+                let decoded =
+                    String::from_utf8(bytes).map_err(|_| "string is not valid UTF-8".to_owned())?;
                 return Ok((decoded, at + 2));
             }
             '\n' => return Err("unterminated quoted string".to_owned()),
@@ -52,8 +52,8 @@ fn escape(
         }
         'u' | 'U' => {
             let value = digits(chars, 0, if c == 'u' { 4 } else { 8 }, 16)?;
-            let c = char::from_u32(value)
-                .ok_or("escape sequence is an invalid Unicode code point")?;
+            let c =
+                char::from_u32(value).ok_or("escape sequence is an invalid Unicode code point")?;
             bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
             return Ok(());
         }
@@ -72,7 +72,9 @@ fn digits(
     let mut value = first;
     for _ in 0..count {
         let (_, c) = chars.next().ok_or("escape sequence not terminated")?;
-        let digit = c.to_digit(radix).ok_or("illegal character in escape sequence")?;
+        let digit = c
+            .to_digit(radix)
+            .ok_or("illegal character in escape sequence")?;
         value = value.wrapping_mul(radix).wrapping_add(digit);
     }
     Ok(value)
@@ -106,15 +108,39 @@ pub(crate) fn parse_number(word: &str) -> Option<f64> {
     }
     let octal = lower.len() > 1 && lower.starts_with('0');
     if octal && lower.bytes().all(|c| (b'0'..=b'7').contains(&c)) {
-        return i64::from_str_radix(&lower, 8).ok().map(|value| value as f64);
+        return i64::from_str_radix(&lower, 8)
+            .ok()
+            .map(|value| value as f64);
     }
     match lower.as_str() {
         "inf" | "+inf" => Some(f64::INFINITY),
         "-inf" => Some(f64::NEG_INFINITY),
         "nan" => Some(f64::NAN),
-        _ if lower.bytes().all(|c| c.is_ascii_digit() || matches!(c, b'.' | b'e' | b'+' | b'-')) => {
+        _ if lower
+            .bytes()
+            .all(|c| c.is_ascii_digit() || matches!(c, b'.' | b'e' | b'+' | b'-')) =>
+        {
             lower.parse().ok()
         }
+        _ => None,
+    }
+}
+
+/// Reads a float as label values have it: signs and infinities allowed, nothing else than Go takes.
+pub(crate) fn parse_float(word: &str) -> Option<f64> {
+    match word.strip_prefix(['+', '-']) {
+        Some(rest) if rest.starts_with(['+', '-']) => None,
+        Some(rest) if word.starts_with('-') => parse_unsigned_float(rest).map(|value| -value),
+        Some(rest) => parse_unsigned_float(rest),
+        None => parse_unsigned_float(word),
+    }
+}
+
+fn parse_unsigned_float(word: &str) -> Option<f64> {
+    match word.to_ascii_lowercase().as_str() {
+        "inf" | "infinity" => Some(f64::INFINITY),
+        "nan" => Some(f64::NAN),
+        word if word.starts_with(|c: char| c.is_ascii_digit() || c == '.') => word.parse().ok(),
         _ => None,
     }
 }
@@ -140,8 +166,12 @@ pub fn parse_duration_ms(word: &str) -> Option<i64> {
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
         let count: i64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
-        let end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let found = UNITS[next_unit..].iter().position(|(unit, _)| *unit == &rest[..end])?;
+        let end = rest
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let found = UNITS[next_unit..]
+            .iter()
+            .position(|(unit, _)| *unit == &rest[..end])?;
         total = total.checked_add(count.checked_mul(UNITS[next_unit + found].1)?)?;
         next_unit += found + 1;
         rest = &rest[end..];
@@ -154,7 +184,11 @@ pub fn format_duration_ms(ms: i64) -> String {
     if ms == 0 {
         return "0s".to_owned();
     }
-    let mut text = if ms < 0 { "-".to_owned() } else { String::new() };
+    let mut text = if ms < 0 {
+        "-".to_owned()
+    } else {
+        String::new()
+    };
     let mut rest = ms.unsigned_abs();
     for (unit, size) in UNITS {
         let size = size.unsigned_abs();
@@ -203,7 +237,11 @@ mod tests {
     #[test]
     fn strings_decode() {
         let check = |text: &str, decoded: &str| {
-            assert_eq!(parse_string(text), Ok((decoded.to_owned(), text.len())), "{text}");
+            assert_eq!(
+                parse_string(text),
+                Ok((decoded.to_owned(), text.len())),
+                "{text}"
+            );
         };
         check(r#""a\"b""#, "a\"b");
         check(r"`a\.b`", r"a\.b");

@@ -124,7 +124,9 @@ impl Scanner<'_> {
     }
 
     fn copy(&mut self, bytes: usize) {
-        self.out.rewritten.push_str(&self.text[self.at..self.at + bytes]);
+        self.out
+            .rewritten
+            .push_str(&self.text[self.at..self.at + bytes]);
         self.at += bytes;
     }
 
@@ -175,8 +177,8 @@ impl Scanner<'_> {
 
     /// A string literal: into the table, its index into the text.
     fn string(&mut self) -> Result<(), ParseError> {
-        let (decoded, len) = literal::parse_string(&self.text[self.at..])
-            .map_err(|message| self.error(message))?;
+        let (decoded, len) =
+            literal::parse_string(&self.text[self.at..]).map_err(|message| self.error(message))?;
         let index = self.out.strings.len();
         self.out.rewritten.push_str(&format!("\"{index}\""));
         self.out.strings.push(decoded);
@@ -207,8 +209,16 @@ impl Scanner<'_> {
         if !is_length {
             self.operand(is_duration);
         }
-        let text = if value == 0.0 { "0".to_owned() } else { format!("{value:e}") };
-        let text = if value.is_infinite() { "Inf".to_owned() } else { text };
+        let text = if value == 0.0 {
+            "0".to_owned()
+        } else {
+            format!("{value:e}")
+        };
+        let text = if value.is_infinite() {
+            "Inf".to_owned()
+        } else {
+            text
+        };
         self.out.rewritten.push_str(&text);
         self.at += len;
         self.operand_next = false;

@@ -4,7 +4,10 @@ use super::{ParseOptions, parse, parse_selector};
 use crate::ast::ExprKind;
 
 fn options() -> ParseOptions {
-    ParseOptions { experimental: true, ..ParseOptions::default() }
+    ParseOptions {
+        experimental: true,
+        ..ParseOptions::default()
+    }
 }
 
 #[track_caller]
@@ -33,7 +36,10 @@ fn knows_where_expressions_stand() {
     check_positions("a > bool 1", &[0, 0, 9]);
     check_positions("rate(a[5m] @ 100)[5m:1m]", &[0, 0, 5]);
     check_positions("# nothing\n1", &[10]);
-    check_positions("label_replace(a, \"b\", `$1`, 'c', \"(.*)\")", &[0, 14, 17, 22, 28, 33]);
+    check_positions(
+        "label_replace(a, \"b\", `$1`, 'c', \"(.*)\")",
+        &[0, 14, 17, 22, 28, 33],
+    );
 }
 
 #[test]
@@ -57,9 +63,18 @@ fn refuses_what_is_no_promql() {
     check_error("foo[1e300]", "duration out of range");
     check_error("foo[0s]", "duration must be greater than 0");
     check_error("foo offset inf", "duration out of range");
-    check_error("rate(foo)", "expected type range vector in call to function \"rate\"");
-    check_error("1 > 2", "comparisons between scalars must use BOOL modifier");
-    check_error("foo and 1", "set operator \"and\" not allowed in binary scalar expression");
+    check_error(
+        "rate(foo)",
+        "expected type range vector in call to function \"rate\"",
+    );
+    check_error(
+        "1 > 2",
+        "comparisons between scalars must use BOOL modifier",
+    );
+    check_error(
+        "foo and 1",
+        "set operator \"and\" not allowed in binary scalar expression",
+    );
     check_error("{a=\"\"}", "at least one non-empty matcher");
     check_error("foo{__name__=\"bar\"}", "metric name must not be set twice");
     check_error("foo{a=\"b\" or c=\"d\"}", "unexpected \"or\"");
@@ -80,6 +95,17 @@ fn reads_strings_numbers_and_names() {
     assert_eq!(number("5m"), 300.0);
     assert_eq!(number("-Inf"), f64::NEG_INFINITY);
     let matchers = parse_selector("{\"my metric\", 'a.b'=~`x\\.y|z`, c!=\"1\"}", &options());
-    let printed: Vec<_> = matchers.expect("matchers").iter().map(ToString::to_string).collect();
-    assert_eq!(printed, ["__name__=\"my metric\"", "\"a.b\"=~\"x\\\\.y|z\"", "c!=\"1\""]);
+    let printed: Vec<_> = matchers
+        .expect("matchers")
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        printed,
+        [
+            "__name__=\"my metric\"",
+            "\"a.b\"=~\"x\\\\.y|z\"",
+            "c!=\"1\""
+        ]
+    );
 }

@@ -59,9 +59,13 @@ fn build(expr: &Expr) -> (Node, bool) {
         }
         ExprKind::Paren(inner) => build(inner),
         ExprKind::Negate(inner) => match build(inner) {
-            (Node { kind: NodeKind::Number(value), .. }, _) => {
-                (node(NodeKind::Number(-value)), true)
-            }
+            (
+                Node {
+                    kind: NodeKind::Number(value),
+                    ..
+                },
+                _,
+            ) => (node(NodeKind::Number(-value)), true),
             (input, invariant) => (node(NodeKind::Negate(Box::new(input))), invariant),
         },
         ExprKind::Call(def, args) => call(def, args, pos),
@@ -84,7 +88,10 @@ fn build(expr: &Expr) -> (Node, bool) {
             let (rhs, rhs_invariant) = build(&binary.rhs);
             let invariant = lhs_invariant && rhs_invariant;
             if let (NodeKind::Number(l), NodeKind::Number(r)) = (&lhs.kind, &rhs.kind) {
-                return (node(NodeKind::Number(operator::scalars(binary.op, *l, *r))), true);
+                return (
+                    node(NodeKind::Number(operator::scalars(binary.op, *l, *r))),
+                    true,
+                );
             }
             let lhs = wrap(lhs, lhs_invariant && !invariant);
             let rhs = wrap(rhs, rhs_invariant && !invariant);
@@ -101,7 +108,13 @@ fn build(expr: &Expr) -> (Node, bool) {
                 })),
                 (scalar_left, _) => {
                     let (scalar, vector) = if scalar_left { (lhs, rhs) } else { (rhs, lhs) };
-                    let built = VectorScalar { op, return_bool, vector, scalar, scalar_left };
+                    let built = VectorScalar {
+                        op,
+                        return_bool,
+                        vector,
+                        scalar,
+                        scalar_left,
+                    };
                     NodeKind::VectorScalar(Box::new(built))
                 }
             };
@@ -112,11 +125,17 @@ fn build(expr: &Expr) -> (Node, bool) {
 
 /// Wraps a node so that it is computed once, where that makes a difference.
 fn wrap(node: Node, invariant: bool) -> Node {
-    let plain = matches!(node.kind, NodeKind::Number(_) | NodeKind::String(_) | NodeKind::Window(_));
+    let plain = matches!(
+        node.kind,
+        NodeKind::Number(_) | NodeKind::String(_) | NodeKind::Window(_)
+    );
     if !invariant || plain {
         return node;
     }
-    Node { pos: node.pos, kind: NodeKind::Invariant(Box::new(node)) }
+    Node {
+        pos: node.pos,
+        kind: NodeKind::Invariant(Box::new(node)),
+    }
 }
 
 fn select(selector: &Selector) -> Select {
@@ -144,7 +163,10 @@ fn range_source(expr: &Expr) -> (RangeSource, bool) {
                 offset_ms: subquery.offset_ms,
                 at: subquery.at,
             };
-            (RangeSource::Subquery(Box::new(built)), subquery.at.is_some())
+            (
+                RangeSource::Subquery(Box::new(built)),
+                subquery.at.is_some(),
+            )
         }
         // The check of types lets nothing else through.
         _ => (RangeSource::Select(Select::nothing(), 1), true),
@@ -153,7 +175,13 @@ fn range_source(expr: &Expr) -> (RangeSource, bool) {
 
 impl Select {
     fn nothing() -> Self {
-        Self { matchers: Vec::new(), offset_ms: 0, at: None, labels: LabelsNeeded::All, name: None }
+        Self {
+            matchers: Vec::new(),
+            offset_ms: 0,
+            at: None,
+            labels: LabelsNeeded::All,
+            name: None,
+        }
     }
 }
 
@@ -162,14 +190,20 @@ fn call(def: &'static FunctionDef, args: &[Expr], pos: Pos) -> (Node, bool) {
     let places: Vec<Pos> = args.iter().map(|arg| arg.pos).collect();
     let built: Vec<(Node, bool)> = args
         .iter()
-        .map(|arg| if arg.value_type() == ValueType::Matrix { window(arg) } else { build(arg) })
+        .map(|arg| {
+            if arg.value_type() == ValueType::Matrix {
+                window(arg)
+            } else {
+                build(arg)
+            }
+        })
         .collect();
     // Left out arguments mean `vector(time())`, so they depend on the step.
     let step_dependent = STEP_DEPENDENT.contains(&def.name);
     let invariant = !step_dependent && built.iter().all(|(_, invariant)| *invariant);
-    let input_arg = args.iter().position(|arg| {
-        matches!(arg.value_type(), ValueType::Matrix | ValueType::Vector)
-    });
+    let input_arg = args
+        .iter()
+        .position(|arg| matches!(arg.value_type(), ValueType::Matrix | ValueType::Vector));
     let mut nodes: Vec<Node> = built
         .into_iter()
         .map(|(node, own)| wrap(node, own && !invariant))
@@ -226,7 +260,13 @@ fn call(def: &'static FunctionDef, args: &[Expr], pos: Pos) -> (Node, bool) {
 
 fn window(arg: &Expr) -> (Node, bool) {
     let (source, invariant) = range_source(arg);
-    (Node { kind: NodeKind::Window(source), pos: arg.pos }, invariant)
+    (
+        Node {
+            kind: NodeKind::Window(source),
+            pos: arg.pos,
+        },
+        invariant,
+    )
 }
 
 /// Tells selectors which labels are needed of them. `wanted` are the labels that the nodes above
@@ -238,11 +278,15 @@ fn push_labels(node: &mut Node, wanted: Option<&[Arc<str>]>) {
         NodeKind::Window(source) => push_source(source, None),
         NodeKind::Range(call) => {
             push_source(&mut call.source, wanted);
-            call.params.iter_mut().for_each(|param| push_labels(param, None));
+            call.params
+                .iter_mut()
+                .for_each(|param| push_labels(param, None));
         }
         NodeKind::Element(call) => {
             push_labels(&mut call.input, wanted);
-            call.params.iter_mut().for_each(|param| push_labels(param, None));
+            call.params
+                .iter_mut()
+                .for_each(|param| push_labels(param, None));
         }
         NodeKind::Negate(input) | NodeKind::Invariant(input) => push_labels(input, wanted),
         NodeKind::VectorScalar(binary) => {
@@ -252,7 +296,10 @@ fn push_labels(node: &mut Node, wanted: Option<&[Arc<str>]>) {
         NodeKind::Aggregate(aggregate) => {
             let folds = !matches!(
                 aggregate.op,
-                AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::LimitRatio
+                AggregateOp::Topk
+                    | AggregateOp::Bottomk
+                    | AggregateOp::Limitk
+                    | AggregateOp::LimitRatio
             );
             let wanted = match &aggregate.grouping {
                 Grouping::By(labels) if folds => Some(labels.as_slice()),
@@ -265,7 +312,9 @@ fn push_labels(node: &mut Node, wanted: Option<&[Arc<str>]>) {
         }
         NodeKind::Buckets(call) => {
             push_labels(&mut call.input, None);
-            call.params.iter_mut().for_each(|param| push_labels(param, None));
+            call.params
+                .iter_mut()
+                .for_each(|param| push_labels(param, None));
         }
         NodeKind::Special(_, args) => args.iter_mut().for_each(|arg| push_labels(arg, None)),
         NodeKind::ScalarBinary(_, lhs, rhs) => {
@@ -334,7 +383,11 @@ fn is_ordered(node: &Node) -> bool {
         NodeKind::VectorVector(binary) => {
             let one_to_many = binary.matching.cardinality == Cardinality::OneToMany;
             binary.op != BinaryOp::Or
-                && is_ordered(if one_to_many { &binary.rhs } else { &binary.lhs })
+                && is_ordered(if one_to_many {
+                    &binary.rhs
+                } else {
+                    &binary.lhs
+                })
         }
         _ => false,
     }

@@ -31,17 +31,23 @@ fn explain(node: &Node, level: usize, out: &mut String) {
         NodeKind::Range(call) => {
             line(format!("range function {}", call.name));
             explain_source(&call.source, level + 1, out);
-            call.params.iter().for_each(|param| explain(param, level + 1, out));
+            call.params
+                .iter()
+                .for_each(|param| explain(param, level + 1, out));
         }
         NodeKind::Element(call) => {
             line(format!("function {}", call.name));
             explain(&call.input, level + 1, out);
-            call.params.iter().for_each(|param| explain(param, level + 1, out));
+            call.params
+                .iter()
+                .for_each(|param| explain(param, level + 1, out));
         }
         NodeKind::Buckets(call) => {
             line(format!("histogram function {}", call.name));
             explain(&call.input, level + 1, out);
-            call.params.iter().for_each(|param| explain(param, level + 1, out));
+            call.params
+                .iter()
+                .for_each(|param| explain(param, level + 1, out));
         }
         NodeKind::Special(special, args) => {
             line(format!("function {special:?}"));

@@ -1,0 +1,186 @@
+//! Aggregations: series are folded into the accumulator of their group as they come.
+
+use std::sync::Arc;
+
+use model::labels::{Labels, LabelsBuilder, METRIC_NAME};
+
+use super::accumulate::{Accumulator, Fold};
+use super::collect::{Collected, Merged};
+use super::column::{Column, Steps, is_absent};
+use super::tag::{HashedMap, Tag};
+use super::{EvalError, Evaluator};
+use crate::annotations::Number;
+use crate::ast::{AggregateOp, Grouping};
+use crate::plan::AggregateNode;
+
+impl<'a> Evaluator<'a> {
+    /// Evaluates an aggregation.
+    pub(super) fn aggregate<'e>(
+        &'e self,
+        aggregate: &AggregateNode,
+        steps: Steps,
+    ) -> Result<Collected<'e, 'a>, EvalError> {
+        match aggregate.op {
+            AggregateOp::Topk
+            | AggregateOp::Bottomk
+            | AggregateOp::Limitk
+            | AggregateOp::LimitRatio => self.rank(aggregate, steps),
+            AggregateOp::Quantile => self.quantile(aggregate, steps),
+            AggregateOp::CountValues => self.count_values(aggregate, steps),
+            op => self.fold(op, aggregate, steps),
+        }
+    }
+
+    fn fold<'e>(
+        &'e self,
+        op: AggregateOp,
+        aggregate: &AggregateNode,
+        steps: Steps,
+    ) -> Result<Collected<'e, 'a>, EvalError> {
+        let mut groups = Groups::new(&aggregate.grouping);
+        let mut accumulators: Vec<Accumulator> = Vec::new();
+        let mut bytes = 0;
+        let pos = aggregate.input.pos;
+        self.stream(&aggregate.input, steps, &mut |tag, column| {
+            let group = groups.of(tag);
+            if group == accumulators.len() {
+                let accumulator = Accumulator::new(op, steps.count, tag.metric_name());
+                let taken = accumulator.heap_bytes() + groups.labels[group].heap_bytes();
+                bytes += taken;
+                self.budget.charge(taken)?;
+                accumulators.push(accumulator);
+            }
+            let mut fold = Fold {
+                annotations: &self.annotations,
+                pos,
+                charged: 0,
+            };
+            accumulators[group].add(column, &mut fold);
+            bytes += fold.charged;
+            self.budget.charge(fold.charged)
+        })?;
+        self.budget.release(bytes);
+        let mut collected = Collected::new(self);
+        for (accumulator, labels) in accumulators.into_iter().zip(groups.labels) {
+            let mut fold = Fold {
+                annotations: &self.annotations,
+                pos,
+                charged: 0,
+            };
+            let column = accumulator.finish(&mut fold);
+            if !column.is_empty() {
+                collected.push(labels, column)?;
+            }
+        }
+        Ok(collected)
+    }
+
+    /// `count_values("label", v)`
+    fn count_values<'e>(
+        &'e self,
+        aggregate: &AggregateNode,
+        steps: Steps,
+    ) -> Result<Collected<'e, 'a>, EvalError> {
+        let label = match &aggregate.param {
+            Some(param) => self.text(param)?,
+            None => "",
+        };
+        if label.is_empty() {
+            return Err(EvalError::Execution(format!(
+                "invalid label name {label:?}"
+            )));
+        }
+        let mut groups = Groups::new(&aggregate.grouping);
+        let mut counts: std::collections::HashMap<(usize, String), Column> =
+            std::collections::HashMap::new();
+        let mut bytes = 0;
+        self.stream(&aggregate.input, steps, &mut |tag, column| {
+            let group = groups.of(tag);
+            let mut count = |step: usize, text: String| {
+                let taken = text.len() + 8 * steps.count + 64;
+                let mut new = 0;
+                let column = counts.entry((group, text)).or_insert_with(|| {
+                    new = taken;
+                    Column::absent(steps.count)
+                });
+                let before = column.float(step).unwrap_or(0.0);
+                column.set_float(step, before + 1.0);
+                bytes += new;
+                self.budget.charge(new)
+            };
+            for (step, value) in column.floats.iter().enumerate() {
+                if !is_absent(*value) {
+                    count(step, Number(*value).to_string())?;
+                }
+            }
+            for (step, histogram) in &column.histograms {
+                count(*step as usize, histogram.to_string())?;
+            }
+            Ok(())
+        })?;
+        self.budget.release(bytes);
+        let mut merged = Merged::new(self);
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort_by(|a, b| a.0.cmp(&b.0));
+        for ((group, text), column) in counts {
+            let mut labels = LabelsBuilder::from(&groups.labels[group]);
+            labels.set(label, &text);
+            let labels = labels.build();
+            // A label of the grouping that is overwritten makes groups meet.
+            if !merged.push(labels, column)? {
+                return Err(EvalError::same_labels());
+            }
+        }
+        Ok(merged.collected)
+    }
+}
+
+/// Finds the group of each series.
+pub(super) struct Groups<'g> {
+    grouping: &'g Grouping,
+    index: HashedMap<usize>,
+    /// The labels of each group.
+    pub labels: Vec<Labels>,
+}
+
+impl<'g> Groups<'g> {
+    pub(super) fn new(grouping: &'g Grouping) -> Self {
+        Self {
+            grouping,
+            index: HashedMap::default(),
+            labels: Vec::new(),
+        }
+    }
+
+    /// The index of a series' group; one above all known where it is new.
+    pub(super) fn of(&mut self, tag: Tag<'_>) -> usize {
+        let listed = |list: &[Arc<str>], name: &str| list.iter().any(|known| **known == *name);
+        let next = self.labels.len();
+        match self.grouping {
+            Grouping::By(list) if list.is_empty() => {
+                if next == 0 {
+                    self.labels.push(Labels::empty());
+                }
+                0
+            }
+            Grouping::By(list) => {
+                let key = tag.hash(|name| listed(list, name));
+                let group = *self.index.entry(key).or_insert(next);
+                if group == next {
+                    let kept = tag.iter().filter(|(name, _)| listed(list, name));
+                    self.labels.push(Labels::from_sorted(kept));
+                }
+                group
+            }
+            Grouping::Without(list) => {
+                let keep = |name: &str| name != METRIC_NAME && !listed(list, name);
+                let group = *self.index.entry(tag.hash(keep)).or_insert(next);
+                if group == next {
+                    let kept = tag.iter().filter(|(name, _)| keep(name));
+                    self.labels.push(Labels::from_sorted(kept));
+                }
+                group
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What a query may use, and what it has used.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use model::time::{Clock, TimestampMs};
+
+use super::EvalError;
+
+/// Set from outside to stop a query; checked between series.
+#[derive(Clone, Debug, Default)]
+pub struct CancelFlag(Arc<AtomicBool>);
+
+impl CancelFlag {
+    /// Stops the query.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the query is to stop.
+    pub fn is_canceled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The limits of one query; 0 means none.
+#[derive(Clone, Debug, Default)]
+pub struct EvalLimits {
+    /// Samples it may load.
+    pub max_samples: usize,
+    /// Bytes it may hold at once.
+    pub max_memory_bytes: usize,
+    /// Series it may select.
+    pub max_series: usize,
+    /// When it must be done, by the clock it is given; `None`: it has all the time.
+    pub deadline_ms: Option<TimestampMs>,
+    /// Stops it.
+    pub cancel: CancelFlag,
+}
+
+/// What a query has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueryStats {
+    /// Series selected.
+    pub series: usize,
+    /// Samples loaded.
+    pub samples: usize,
+    /// The most bytes held at once.
+    pub peak_memory_bytes: usize,
+}
+
+/// Counts against the limits.
+pub(super) struct Budget<'a> {
+    limits: &'a EvalLimits,
+    clock: &'a dyn Clock,
+    series: Cell<usize>,
+    samples: Cell<usize>,
+    memory: Cell<usize>,
+    peak: Cell<usize>,
+    ticks: Cell<u32>,
+}
+
+/// How many series may pass between two looks at the clock.
+const TICKS_PER_CLOCK: u32 = 64;
+
+impl<'a> Budget<'a> {
+    pub(super) fn new(limits: &'a EvalLimits, clock: &'a dyn Clock) -> Self {
+        Self {
+            limits,
+            clock,
+            series: Cell::new(0),
+            samples: Cell::new(0),
+            memory: Cell::new(0),
+            peak: Cell::new(0),
+            ticks: Cell::new(0),
+        }
+    }
+
+    /// To be called between series: stops a query that was canceled or is late.
+    pub(super) fn check(&self) -> Result<(), EvalError> {
+        if self.limits.cancel.is_canceled() {
+            return Err(EvalError::Canceled);
+        }
+        let ticks = self.ticks.get();
+        self.ticks.set(ticks.wrapping_add(1));
+        if ticks.is_multiple_of(TICKS_PER_CLOCK)
+            && let Some(deadline) = self.limits.deadline_ms
+            && self.clock.now_ms() >= deadline
+        {
+            return Err(EvalError::Timeout);
+        }
+        Ok(())
+    }
+
+    /// Counts one series and its samples.
+    pub(super) fn loaded(&self, samples: usize) -> Result<(), EvalError> {
+        self.check()?;
+        self.series.set(self.series.get() + 1);
+        self.samples.set(self.samples.get() + samples);
+        let limit = self.limits.max_samples;
+        if limit > 0 && self.samples.get() > limit {
+            return Err(EvalError::TooMuch(format!(
+                "query processing would load too many samples into memory in query execution: the \
+                 limit max_samples_per_query is {limit}; select fewer series or a shorter range, \
+                 or raise the limit"
+            )));
+        }
+        let limit = self.limits.max_series;
+        if limit > 0 && self.series.get() > limit {
+            return Err(EvalError::TooMuch(format!(
+                "query selects too many series: the limit max_series_per_query is {limit}; use \
+                 narrower matchers, or raise the limit"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Takes bytes; they must be given back.
+    pub(super) fn charge(&self, bytes: usize) -> Result<(), EvalError> {
+        let memory = self.memory.get().saturating_add(bytes);
+        self.memory.set(memory);
+        self.peak.set(self.peak.get().max(memory));
+        let limit = self.limits.max_memory_bytes;
+        if limit > 0 && memory > limit {
+            return Err(EvalError::TooMuch(format!(
+                "query would hold more memory than allowed: the limit max_memory_per_query is \
+                 {limit} bytes; aggregate, select fewer series or fewer steps, or raise the limit"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Gives bytes back.
+    pub(super) fn release(&self, bytes: usize) {
+        self.memory.set(self.memory.get().saturating_sub(bytes));
+    }
+
+    /// The most series a select may find.
+    pub(super) fn max_series(&self) -> usize {
+        self.limits.max_series
+    }
+
+    /// What was used.
+    pub(super) fn stats(&self) -> QueryStats {
+        QueryStats {
+            series: self.series.get(),
+            samples: self.samples.get(),
+            peak_memory_bytes: self.peak.get(),
+        }
+    }
+}

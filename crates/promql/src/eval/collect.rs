@@ -1,0 +1,110 @@
+//! Whole vectors in memory, for what can't be done series by series.
+
+use model::labels::Labels;
+
+use super::column::{Column, Steps};
+use super::select::unite;
+use super::tag::{HashedMap, Tag};
+use super::{EvalError, Evaluator};
+use crate::plan::Node;
+
+/// One series, kept.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    /// Its labels.
+    pub labels: Labels,
+    /// Its values.
+    pub column: Column,
+}
+
+/// Series kept, and charged to the query's memory until they are dropped.
+pub(super) struct Collected<'e, 'a> {
+    evaluator: &'e Evaluator<'a>,
+    /// The series.
+    pub series: Vec<Kept>,
+    bytes: usize,
+}
+
+impl<'e, 'a> Collected<'e, 'a> {
+    /// None yet.
+    pub(super) fn new(evaluator: &'e Evaluator<'a>) -> Self {
+        Self {
+            evaluator,
+            series: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Keeps a series.
+    pub(super) fn push(&mut self, labels: Labels, column: Column) -> Result<(), EvalError> {
+        let bytes = labels.heap_bytes() + column.heap_bytes() + size_of::<Kept>();
+        self.bytes += bytes;
+        self.evaluator.budget.charge(bytes)?;
+        self.series.push(Kept { labels, column });
+        Ok(())
+    }
+
+    /// Sorts by labels.
+    pub(super) fn sort(&mut self) {
+        self.series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    }
+}
+
+impl Drop for Collected<'_, '_> {
+    fn drop(&mut self) {
+        self.evaluator.budget.release(self.bytes);
+    }
+}
+
+/// Keeps series by their labels: what comes for labels that are there already is merged, step by
+/// step, and must not clash.
+pub(super) struct Merged<'e, 'a> {
+    /// What was kept so far.
+    pub collected: Collected<'e, 'a>,
+    index: HashedMap<usize>,
+}
+
+impl<'e, 'a> Merged<'e, 'a> {
+    /// None yet.
+    pub(super) fn new(evaluator: &'e Evaluator<'a>) -> Self {
+        Self {
+            collected: Collected::new(evaluator),
+            index: HashedMap::default(),
+        }
+    }
+
+    /// Adds a series, or merges it into the one with its labels. `false` where both have a value
+    /// at one step.
+    pub(super) fn push(&mut self, labels: Labels, column: Column) -> Result<bool, EvalError> {
+        let key = Tag::of(&labels).fingerprint().0;
+        if let Some(at) = self.index.get(&key) {
+            return Ok(unite(&mut self.collected.series[*at].column, column));
+        }
+        self.index.insert(key, self.collected.series.len());
+        self.collected.push(labels, column)?;
+        Ok(true)
+    }
+}
+
+impl<'a> Evaluator<'a> {
+    /// Collects the series of a vector, those with the same labels merged.
+    pub(super) fn collect<'e>(
+        &'e self,
+        node: &Node,
+        steps: Steps,
+    ) -> Result<Collected<'e, 'a>, EvalError> {
+        let mut merged = Merged::new(self);
+        self.stream(node, steps, &mut |tag, column| {
+            if column.is_empty() {
+                return Ok(());
+            }
+            let column = std::mem::take(column);
+            if merged.push(tag.to_labels(), column)? {
+                Ok(())
+            } else {
+                Err(EvalError::same_labels())
+            }
+        })?;
+        Ok(merged.collected)
+    }
+}

@@ -1,0 +1,261 @@
+//! Aggregations that look at all series of a group at once: `topk`, `bottomk`, `quantile`,
+//! `limitk`, `limit_ratio`.
+
+use super::aggregate::Groups;
+use super::collect::Collected;
+use super::column::{Column, ScalarColumn, Steps, is_absent};
+use super::special::by_value;
+use super::tag::Tag;
+use super::{EvalError, Evaluator};
+use crate::annotations::{Note, Number};
+use crate::ast::AggregateOp;
+use crate::plan::AggregateNode;
+
+/// What of a group stays at one step.
+enum Choice {
+    Largest(usize),
+    Smallest(usize),
+    First(usize),
+    Ratio(f64),
+}
+
+impl<'a> Evaluator<'a> {
+    fn param(&self, aggregate: &AggregateNode, steps: Steps) -> Result<ScalarColumn, EvalError> {
+        match &aggregate.param {
+            Some(param) => self.scalar(param, steps),
+            None => Ok(ScalarColumn::Const(f64::NAN)),
+        }
+    }
+
+    /// `topk`, `bottomk`, `limitk`, `limit_ratio`
+    pub(super) fn rank<'e>(
+        &'e self,
+        aggregate: &AggregateNode,
+        steps: Steps,
+    ) -> Result<Collected<'e, 'a>, EvalError> {
+        let choices = self.choices(aggregate, steps)?;
+        let mut collected = self.collect(&aggregate.input, steps)?;
+        collected.sort();
+        let mut groups = Groups::new(&aggregate.grouping);
+        let mut members: Vec<Vec<usize>> = Vec::new();
+        for (at, series) in collected.series.iter().enumerate() {
+            let group = groups.of(Tag::of(&series.labels));
+            if group == members.len() {
+                members.push(Vec::new());
+            }
+            members[group].push(at);
+        }
+        let ranks_floats = matches!(aggregate.op, AggregateOp::Topk | AggregateOp::Bottomk);
+        if ranks_floats
+            && collected
+                .series
+                .iter()
+                .any(|s| !s.column.histograms.is_empty())
+        {
+            let note = Note::HistogramIgnoredInAggregation(aggregate.op.name());
+            self.annotations
+                .borrow_mut()
+                .add(aggregate.input.pos, &note);
+        }
+        let mut kept: Vec<Column> = collected
+            .series
+            .iter()
+            .map(|_| Column::absent(steps.count))
+            .collect();
+        let mut order = Vec::new();
+        let mut chosen = Vec::new();
+        for (step, choice) in choices.iter().enumerate() {
+            self.budget.check()?;
+            for group in &members {
+                choose(choice, group, &collected, step, &mut chosen);
+                for at in &chosen {
+                    let from = &collected.series[*at].column;
+                    if let Some(value) = from.float(step) {
+                        kept[*at].floats[step] = value;
+                    } else if let Some(histogram) = from.histogram(step) {
+                        kept[*at].push_histogram(step, std::sync::Arc::clone(histogram));
+                    }
+                }
+                if steps.count == 1 {
+                    order.extend_from_slice(&chosen);
+                }
+            }
+        }
+        for (series, column) in collected.series.iter_mut().zip(kept) {
+            series.column = column;
+        }
+        if steps.count == 1 {
+            let mut all: Vec<_> = collected.series.drain(..).map(Some).collect();
+            collected.series = order.iter().filter_map(|at| all[*at].take()).collect();
+        } else {
+            collected.series.retain(|series| !series.column.is_empty());
+        }
+        Ok(collected)
+    }
+
+    /// What stays at each step.
+    fn choices(&self, aggregate: &AggregateNode, steps: Steps) -> Result<Vec<Choice>, EvalError> {
+        let param = self.param(aggregate, steps)?;
+        let is_ratio = aggregate.op == AggregateOp::LimitRatio;
+        let pos = aggregate
+            .param
+            .as_ref()
+            .map_or(aggregate.input.pos, |param| param.pos);
+        let choice = |step: usize| {
+            let value = param.at(step);
+            if value.is_nan() {
+                let what = if is_ratio { "Ratio" } else { "Parameter" };
+                return Err(EvalError::Execution(format!("{what} value is NaN")));
+            }
+            if is_ratio {
+                let capped = value.clamp(-1.0, 1.0);
+                if capped != value {
+                    let note = Note::InvalidRatio(value, capped);
+                    self.annotations.borrow_mut().add(pos, &note);
+                }
+                return Ok(Choice::Ratio(capped));
+            }
+            // The bounds of i64 as floats; the upper one is just outside.
+            if !(-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&value) {
+                let (side, value) = (
+                    if value > 0.0 {
+                        "overflows"
+                    } else {
+                        "underflows"
+                    },
+                    Number(value),
+                );
+                return Err(EvalError::Execution(format!(
+                    "Scalar value {value} {side} int64"
+                )));
+            }
+            let k = if value < 1.0 { 0 } else { value as usize };
+            Ok(match aggregate.op {
+                AggregateOp::Topk => Choice::Largest(k),
+                AggregateOp::Bottomk => Choice::Smallest(k),
+                _ => Choice::First(k),
+            })
+        };
+        (0..steps.count).map(choice).collect()
+    }
+
+    /// `quantile(q, v)`
+    pub(super) fn quantile<'e>(
+        &'e self,
+        aggregate: &AggregateNode,
+        steps: Steps,
+    ) -> Result<Collected<'e, 'a>, EvalError> {
+        let param = self.param(aggregate, steps)?;
+        let pos = aggregate
+            .param
+            .as_ref()
+            .map_or(aggregate.input.pos, |param| param.pos);
+        self.check_quantile(&param, pos, steps);
+        let mut groups = Groups::new(&aggregate.grouping);
+        let mut columns: Vec<Vec<Vec<f64>>> = Vec::new();
+        let mut bytes = 0;
+        self.stream(&aggregate.input, steps, &mut |tag, column| {
+            if !column.histograms.is_empty() {
+                let note = Note::HistogramIgnoredInAggregation(aggregate.op.name());
+                self.annotations
+                    .borrow_mut()
+                    .add(aggregate.input.pos, &note);
+            }
+            let group = groups.of(tag);
+            if group == columns.len() {
+                columns.push(Vec::new());
+            }
+            let floats = std::mem::take(&mut column.floats);
+            let taken = floats.capacity() * size_of::<f64>();
+            columns[group].push(floats);
+            bytes += taken;
+            self.budget.charge(taken)
+        })?;
+        self.budget.release(bytes);
+        let mut collected = Collected::new(self);
+        let mut values = Vec::new();
+        for (columns, labels) in columns.iter().zip(groups.labels) {
+            let mut out = Column::absent(steps.count);
+            for step in 0..steps.count {
+                values.clear();
+                values.extend(
+                    columns
+                        .iter()
+                        .map(|c| c[step])
+                        .filter(|value| !is_absent(*value)),
+                );
+                if !values.is_empty() {
+                    out.set_float(step, quantile(param.at(step), &mut values));
+                }
+            }
+            if !out.is_empty() {
+                collected.push(labels, out)?;
+            }
+        }
+        Ok(collected)
+    }
+}
+
+/// Chooses among the series of a group.
+fn choose(
+    choice: &Choice,
+    group: &[usize],
+    collected: &Collected<'_, '_>,
+    step: usize,
+    chosen: &mut Vec<usize>,
+) {
+    chosen.clear();
+    let value = |at: &usize| collected.series[*at].column.floats[step];
+    match choice {
+        Choice::Largest(k) | Choice::Smallest(k) => {
+            if *k == 0 {
+                return;
+            }
+            let descending = matches!(choice, Choice::Largest(_));
+            chosen.extend(group.iter().filter(|at| !is_absent(value(at))));
+            // Stable: of equals, the first stay.
+            chosen.sort_by(|a, b| by_value(value(a), value(b), descending));
+            chosen.truncate(*k);
+        }
+        Choice::First(k) => {
+            let there = |at: &&usize| {
+                let column = &collected.series[**at].column;
+                column.float(step).is_some() || column.histogram(step).is_some()
+            };
+            chosen.extend(group.iter().filter(there).take(*k));
+        }
+        Choice::Ratio(ratio) => chosen.extend(group.iter().filter(|at| {
+            let hash = Tag::of(&collected.series[**at].labels).fingerprint().0 as u64;
+            let offset = hash as f64 / u64::MAX as f64;
+            if *ratio >= 0.0 {
+                offset < *ratio
+            } else {
+                offset >= 1.0 + *ratio
+            }
+        })),
+    }
+}
+
+/// The value below which a share `q` of the values lies, interpolated; NaN counts as smallest.
+pub(crate) fn quantile(q: f64, values: &mut [f64]) -> f64 {
+    if values.is_empty() || q.is_nan() {
+        return f64::NAN;
+    }
+    if q < 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    if q > 1.0 {
+        return f64::INFINITY;
+    }
+    values.sort_by(|a, b| match (a.is_nan(), b.is_nan()) {
+        (true, true) => std::cmp::Ordering::Equal,
+        (true, false) => std::cmp::Ordering::Less,
+        (false, true) => std::cmp::Ordering::Greater,
+        (false, false) => a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal),
+    });
+    let rank = q * (values.len() - 1) as f64;
+    let lower = (rank.floor() as usize).min(values.len() - 1);
+    let upper = (lower + 1).min(values.len() - 1);
+    let weight = rank - rank.floor();
+    values[lower] * (1.0 - weight) + values[upper] * weight
+}

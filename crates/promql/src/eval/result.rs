@@ -1,0 +1,132 @@
+//! From columns to the answer.
+
+use std::sync::Arc;
+
+use model::labels::Labels;
+
+use super::collect::Collected;
+use super::column::{Column, Steps, is_absent};
+use super::{EvalError, Evaluator};
+use crate::plan::{NodeKind, Plan, RangeSource};
+use crate::value::{PointValue, QueryValue, Series, ValueType, VectorPoint};
+
+impl Evaluator<'_> {
+    /// The answer to a plan.
+    pub(super) fn value(&self, plan: &Plan, steps: Steps) -> Result<QueryValue, EvalError> {
+        match plan.value_type {
+            ValueType::String => Ok(QueryValue::String(
+                steps.start,
+                self.text(&plan.root)?.to_owned(),
+            )),
+            ValueType::Scalar => {
+                let column = self.scalar(&plan.root, steps)?;
+                if self.time.instant {
+                    return Ok(QueryValue::Scalar(steps.start, column.at(0)));
+                }
+                let floats = (0..steps.count).map(|step| (steps.time(step), column.at(step)));
+                let series = Series {
+                    floats: floats.collect(),
+                    ..Series::default()
+                };
+                Ok(QueryValue::Matrix(vec![series]))
+            }
+            ValueType::Matrix => match &plan.root.kind {
+                NodeKind::Window(source) if self.time.instant => self.window(source, steps),
+                _ => Err(EvalError::Execution(
+                    "invalid expression type \"range vector\" for range query, must be Scalar or \
+                     instant Vector"
+                        .to_owned(),
+                )),
+            },
+            ValueType::Vector => {
+                let mut collected = self.collect(&plan.root, steps)?;
+                if self.time.instant {
+                    if !plan.ordered {
+                        collected.sort();
+                    }
+                    return Ok(QueryValue::Vector(vector(collected, steps)));
+                }
+                collected.sort();
+                Ok(QueryValue::Matrix(matrix(collected, steps)))
+            }
+        }
+    }
+
+    /// A range vector: the samples themselves.
+    fn window(&self, source: &RangeSource, steps: Steps) -> Result<QueryValue, EvalError> {
+        let mut all: Vec<Series> = Vec::new();
+        let mut bytes = 0;
+        self.stream_windows(source, steps, &mut |tag, samples, windows| {
+            let Some(window) = windows.windows.first().filter(|w| !w.is_empty()) else {
+                return Ok(());
+            };
+            let floats = window
+                .floats()
+                .map(|at| (samples.ts[at], samples.values[at]));
+            let histograms = samples.histograms[window.histograms()].iter();
+            let series = Series {
+                labels: tag.to_labels(),
+                floats: floats.collect(),
+                histograms: histograms
+                    .map(|p| (p.t, Arc::clone(&p.histogram)))
+                    .collect(),
+            };
+            let taken = size_of::<Series>() + 16 * (series.floats.len() + series.histograms.len());
+            bytes += taken;
+            self.budget.charge(taken)?;
+            all.push(series);
+            Ok(())
+        })?;
+        self.budget.release(bytes);
+        all.sort_by(|a, b| a.labels.cmp(&b.labels));
+        if all.windows(2).any(|pair| pair[0].labels == pair[1].labels) {
+            return Err(EvalError::same_labels());
+        }
+        Ok(QueryValue::Matrix(all))
+    }
+}
+
+fn vector(mut collected: Collected<'_, '_>, steps: Steps) -> Vec<VectorPoint> {
+    let point = |labels: Labels, column: Column| {
+        let value = match column.float(0) {
+            Some(value) => PointValue::Float(value),
+            None => PointValue::Histogram(Arc::clone(column.histogram(0)?)),
+        };
+        Some(VectorPoint {
+            labels,
+            t: steps.start,
+            value,
+        })
+    };
+    collected
+        .series
+        .drain(..)
+        .filter_map(|kept| point(kept.labels, kept.column))
+        .collect()
+}
+
+fn matrix(mut collected: Collected<'_, '_>, steps: Steps) -> Vec<Series> {
+    let series = |labels: Labels, column: Column| {
+        let floats = column
+            .floats
+            .iter()
+            .enumerate()
+            .filter(|(_, value)| !is_absent(**value));
+        let histograms = column.histograms.iter();
+        Series {
+            labels,
+            floats: floats
+                .map(|(step, value)| (steps.time(step), *value))
+                .collect(),
+            histograms: histograms
+                .map(|(step, h)| (steps.time(*step as usize), Arc::clone(h)))
+                .collect(),
+        }
+    };
+    collected
+        .series
+        .drain(..)
+        .map(|kept| series(kept.labels, kept.column))
+        .filter(|series| !series.floats.is_empty() || !series.histograms.is_empty())
+        .collect()
+}

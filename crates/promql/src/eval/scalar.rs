@@ -1,0 +1,107 @@
+//! Scalars and texts.
+
+use super::column::{ScalarColumn, Steps, is_absent};
+use super::kernel::Special;
+use super::operator;
+use super::{EvalError, Evaluator};
+use crate::plan::{Node, NodeKind};
+
+impl Evaluator<'_> {
+    /// A scalar over all steps.
+    pub(super) fn scalar(&self, node: &Node, steps: Steps) -> Result<ScalarColumn, EvalError> {
+        let seconds = |ms: i64| ScalarColumn::Const(ms as f64 / 1000.0);
+        match &node.kind {
+            NodeKind::Number(value) => Ok(ScalarColumn::Const(*value)),
+            NodeKind::Negate(input) => Ok(map(self.scalar(input, steps)?, |value| -value)),
+            NodeKind::Invariant(input) => {
+                let once = self.scalar(input, Steps::instant(steps.start))?;
+                Ok(ScalarColumn::Const(once.at(0)))
+            }
+            NodeKind::ScalarBinary(op, lhs, rhs) => {
+                let (lhs, rhs) = (self.scalar(lhs, steps)?, self.scalar(rhs, steps)?);
+                Ok(zip(&lhs, &rhs, steps, |l, r| operator::scalars(*op, l, r)))
+            }
+            NodeKind::Special(special, args) => match (special, args.as_slice()) {
+                (Special::Time, _) => {
+                    let times = steps.times().map(|t| t as f64 / 1000.0);
+                    Ok(ScalarColumn::PerStep(times.collect()))
+                }
+                (Special::Pi, _) => Ok(ScalarColumn::Const(std::f64::consts::PI)),
+                (Special::Start, _) => Ok(seconds(self.time.start)),
+                (Special::End, _) => Ok(seconds(self.time.end)),
+                (Special::Range, _) => Ok(seconds(self.time.end - self.time.start)),
+                (Special::Step, _) => Ok(seconds(if self.time.instant {
+                    0
+                } else {
+                    self.time.step_ms
+                })),
+                (Special::Scalar, [input]) => self.single(input, steps),
+                (Special::MaxOf, [a, b]) => {
+                    let (a, b) = (self.scalar(a, steps)?, self.scalar(b, steps)?);
+                    Ok(zip(&a, &b, steps, |a, b| nan_or(a, b, f64::max)))
+                }
+                (Special::MinOf, [a, b]) => {
+                    let (a, b) = (self.scalar(a, steps)?, self.scalar(b, steps)?);
+                    Ok(zip(&a, &b, steps, |a, b| nan_or(a, b, f64::min)))
+                }
+                _ => Err(EvalError::Execution("expected a scalar".to_owned())),
+            },
+            _ => Err(EvalError::Execution("expected a scalar".to_owned())),
+        }
+    }
+
+    /// `scalar(v)`: the one float there is at a step, or NaN.
+    fn single(&self, input: &Node, steps: Steps) -> Result<ScalarColumn, EvalError> {
+        let mut values = vec![f64::NAN; steps.count];
+        let mut counts = vec![0u8; steps.count];
+        self.stream(input, steps, &mut |_, column| {
+            for (step, value) in column.floats.iter().enumerate() {
+                if !is_absent(*value) {
+                    counts[step] = counts[step].saturating_add(1);
+                    values[step] = if counts[step] == 1 { *value } else { f64::NAN };
+                }
+            }
+            Ok(())
+        })?;
+        Ok(ScalarColumn::PerStep(values))
+    }
+
+    /// A text argument.
+    pub(super) fn text<'n>(&self, node: &'n Node) -> Result<&'n str, EvalError> {
+        match &node.kind {
+            NodeKind::String(text) => Ok(text),
+            NodeKind::Invariant(inner) => self.text(inner),
+            _ => Err(EvalError::Execution("expected a string".to_owned())),
+        }
+    }
+}
+
+fn nan_or(a: f64, b: f64, pick: impl Fn(f64, f64) -> f64) -> f64 {
+    if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else {
+        pick(a, b)
+    }
+}
+
+fn map(column: ScalarColumn, change: impl Fn(f64) -> f64) -> ScalarColumn {
+    match column {
+        ScalarColumn::Const(value) => ScalarColumn::Const(change(value)),
+        ScalarColumn::PerStep(values) => {
+            ScalarColumn::PerStep(values.into_iter().map(change).collect())
+        }
+    }
+}
+
+fn zip(
+    lhs: &ScalarColumn,
+    rhs: &ScalarColumn,
+    steps: Steps,
+    join: impl Fn(f64, f64) -> f64,
+) -> ScalarColumn {
+    if let (Some(lhs), Some(rhs)) = (lhs.constant(), rhs.constant()) {
+        return ScalarColumn::Const(join(lhs, rhs));
+    }
+    let values = (0..steps.count).map(|step| join(lhs.at(step), rhs.at(step)));
+    ScalarColumn::PerStep(values.collect())
+}

@@ -1,0 +1,372 @@
+//! Streams of series: each node pushes its series, as columns, into a sink.
+
+use super::collect::Collected;
+use super::column::{Column, ScalarColumn, Steps, is_absent};
+use super::kernel::{KernelContext, Special};
+use super::operator::{self, Operand, Outcome};
+use super::select::{Yield, broadcast};
+use super::tag::{HashedSet, Tag};
+use super::{EvalError, Evaluator};
+use crate::annotations::Note;
+use crate::plan::{ElementCall, Node, NodeKind, RangeCall, VectorScalar};
+
+/// Takes series. It may change the column, or take it and leave another.
+pub(super) type Sink<'s> = dyn FnMut(Tag<'_>, &mut Column) -> Result<(), EvalError> + 's;
+
+impl Evaluator<'_> {
+    /// Streams the series of a node whose value is a vector.
+    pub(super) fn stream(
+        &self,
+        node: &Node,
+        steps: Steps,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), EvalError> {
+        match &node.kind {
+            NodeKind::Select(select) => self.stream_select(select, steps, Yield::Value, sink),
+            NodeKind::Range(call) => self.stream_range(node, call, steps, sink),
+            NodeKind::Element(call) => self.stream_element(node, call, steps, sink),
+            NodeKind::VectorScalar(binary) => self.stream_scalar_op(node, binary, steps, sink),
+            NodeKind::Negate(input) => {
+                let mut names = Names::default();
+                self.stream(input, steps, &mut |tag, column| {
+                    negate(column);
+                    sink(names.drop(tag)?, column)
+                })
+            }
+            NodeKind::Invariant(input) => {
+                self.stream(input, Steps::instant(steps.start), &mut |tag, column| {
+                    broadcast(column, steps.count);
+                    sink(tag, column)
+                })
+            }
+            NodeKind::Special(special, args) => {
+                self.stream_special(node, *special, args, steps, sink)
+            }
+            NodeKind::Buckets(call) => {
+                let collected = self.buckets(node, call, steps)?;
+                self.replay(collected, sink)
+            }
+            NodeKind::Aggregate(aggregate) => {
+                let collected = self.aggregate(aggregate, steps)?;
+                self.replay(collected, sink)
+            }
+            NodeKind::VectorVector(binary) => {
+                let collected = self.match_vectors(node, binary, steps)?;
+                self.replay(collected, sink)
+            }
+            NodeKind::Number(_)
+            | NodeKind::String(_)
+            | NodeKind::ScalarBinary(..)
+            | NodeKind::Window(_) => Err(EvalError::Execution(
+                "expected an instant vector".to_owned(),
+            )),
+        }
+    }
+
+    /// Streams what was collected.
+    pub(super) fn replay(
+        &self,
+        mut collected: Collected<'_, '_>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), EvalError> {
+        for series in &mut collected.series {
+            self.budget.check()?;
+            sink(Tag::of(&series.labels), &mut series.column)?;
+        }
+        Ok(())
+    }
+
+    /// The scalar arguments of a function.
+    fn params(&self, params: &[Node], steps: Steps) -> Result<Vec<ScalarColumn>, EvalError> {
+        params
+            .iter()
+            .map(|param| self.scalar(param, steps))
+            .collect()
+    }
+
+    fn stream_range(
+        &self,
+        node: &Node,
+        call: &RangeCall,
+        steps: Steps,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), EvalError> {
+        let params = self.params(&call.params, steps)?;
+        let mut names = Names::default();
+        let mut out = Column::default();
+        let is_counter = matches!(call.name, "rate" | "increase");
+        self.stream_windows(&call.source, steps, &mut |tag, samples, windows| {
+            out.reset(steps.count);
+            let input = super::kernel::RangeInput {
+                samples,
+                windows,
+                params: &params,
+            };
+            {
+                let mut annotations = self.annotations.borrow_mut();
+                let mut context = KernelContext {
+                    steps,
+                    metric_name: tag.metric_name(),
+                    call: node.pos,
+                    args: &call.args,
+                    annotations: &mut annotations,
+                };
+                (call.kernel)(&input, &mut out, &mut context);
+                if is_counter && !looks_like_counter(context.metric_name) {
+                    let any = out.floats.iter().any(|value| !is_absent(*value));
+                    if any {
+                        let name = context.metric_name;
+                        context.note_arg(0, &Note::PossibleNonCounter(name));
+                    }
+                }
+            }
+            if out.is_empty() {
+                return Ok(());
+            }
+            let tag = if call.keeps_name {
+                tag
+            } else {
+                names.drop(tag)?
+            };
+            sink(tag, &mut out)
+        })
+    }
+
+    fn stream_element(
+        &self,
+        node: &Node,
+        call: &ElementCall,
+        steps: Steps,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), EvalError> {
+        let params = self.params(&call.params, steps)?;
+        let mut names = Names::default();
+        self.stream(&call.input, steps, &mut |tag, column| {
+            {
+                let mut annotations = self.annotations.borrow_mut();
+                let mut context = KernelContext {
+                    steps,
+                    metric_name: tag.metric_name(),
+                    call: node.pos,
+                    args: &call.args,
+                    annotations: &mut annotations,
+                };
+                (call.kernel)(column, &params, &mut context);
+            }
+            if column.is_empty() {
+                return Ok(());
+            }
+            let tag = if call.keeps_name {
+                tag
+            } else {
+                names.drop(tag)?
+            };
+            sink(tag, column)
+        })
+    }
+
+    fn stream_scalar_op(
+        &self,
+        node: &Node,
+        binary: &VectorScalar,
+        steps: Steps,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), EvalError> {
+        let scalar = self.scalar(&binary.scalar, steps)?;
+        let drops_name = binary.op.drops_name() || binary.return_bool;
+        let mut names = Names::default();
+        self.stream(&binary.vector, steps, &mut |tag, column| {
+            if column.histograms.is_empty() {
+                scalar_op_floats(binary, &scalar, column);
+            } else {
+                let mut annotations = self.annotations.borrow_mut();
+                scalar_op(node, binary, &scalar, column, &mut annotations);
+            }
+            if column.is_empty() {
+                return Ok(());
+            }
+            sink(if drops_name { names.drop(tag)? } else { tag }, column)
+        })
+    }
+
+    /// `timestamp(v)`: of a selector, the times of its samples; else, those of the steps.
+    pub(super) fn stream_timestamp(
+        &self,
+        input: &Node,
+        steps: Steps,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), EvalError> {
+        let mut names = Names::default();
+        let mut named = |tag: Tag<'_>, column: &mut Column| sink(names.drop(tag)?, column);
+        match &input.kind {
+            NodeKind::Select(select) => self.stream_select(select, steps, Yield::Time, &mut named),
+            NodeKind::Invariant(inner) if matches!(inner.kind, NodeKind::Select(_)) => self
+                .stream_timestamp(inner, Steps::instant(steps.start), &mut |tag, column| {
+                    broadcast(column, steps.count);
+                    named(tag, column)
+                }),
+            _ => self.stream(input, steps, &mut |tag, column| {
+                for (step, _) in column.histograms.drain(..) {
+                    column.floats[step as usize] = 0.0;
+                }
+                for (step, value) in column.floats.iter_mut().enumerate() {
+                    if !is_absent(*value) {
+                        *value = steps.time(step) as f64 / 1000.0;
+                    }
+                }
+                named(tag, column)
+            }),
+        }
+    }
+
+    fn stream_special(
+        &self,
+        node: &Node,
+        special: Special,
+        args: &[Node],
+        steps: Steps,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), EvalError> {
+        match (special, args) {
+            (Special::Timestamp, [input]) => self.stream_timestamp(input, steps, sink),
+            (Special::LabelReplace, _) => self.label_replace(args, steps, sink),
+            (Special::LabelJoin, _) => self.label_join(args, steps, sink),
+            (Special::Vector, [input]) => {
+                let mut column = match self.scalar(input, steps)? {
+                    ScalarColumn::Const(value) => {
+                        let mut column = Column::absent(steps.count);
+                        column.floats.fill(value);
+                        column
+                    }
+                    ScalarColumn::PerStep(floats) => Column {
+                        floats,
+                        histograms: Vec::new(),
+                    },
+                };
+                sink(Tag::of(&model::Labels::empty()), &mut column)
+            }
+            _ => {
+                let collected = self.special(node, special, args, steps)?;
+                self.replay(collected, sink)
+            }
+        }
+    }
+}
+
+/// Watches over series losing their names: two that differ only in the name are an error then.
+#[derive(Default)]
+pub(super) struct Names {
+    seen: HashedSet,
+}
+
+impl Names {
+    /// The series without its name.
+    pub(super) fn drop<'t>(&mut self, tag: Tag<'t>) -> Result<Tag<'t>, EvalError> {
+        let nameless = tag.without_name();
+        // Where all have one name, or none had one any more, they still differ.
+        if tag.name.is_none() && !tag.nameless {
+            return self.check(nameless);
+        }
+        Ok(nameless)
+    }
+
+    /// The series, which must differ from all before.
+    pub(super) fn check<'t>(&mut self, tag: Tag<'t>) -> Result<Tag<'t>, EvalError> {
+        if self.seen.insert(tag.fingerprint().0) {
+            Ok(tag)
+        } else {
+            Err(EvalError::same_labels())
+        }
+    }
+}
+
+fn looks_like_counter(name: &str) -> bool {
+    name.is_empty()
+        || ["_total", "_sum", "_count", "_bucket"]
+            .iter()
+            .any(|s| name.ends_with(s))
+}
+
+fn negate(column: &mut Column) {
+    for value in column.floats.iter_mut().filter(|value| !is_absent(**value)) {
+        *value = -*value;
+    }
+    for (_, histogram) in &mut column.histograms {
+        std::sync::Arc::make_mut(histogram).scale(-1.0);
+    }
+}
+
+/// An operator with a scalar on a column of floats.
+fn scalar_op_floats(binary: &VectorScalar, scalar: &ScalarColumn, column: &mut Column) {
+    let (op, left, return_bool) = (binary.op, binary.scalar_left, binary.return_bool);
+    for (step, value) in column.floats.iter_mut().enumerate() {
+        if is_absent(*value) {
+            continue;
+        }
+        let other = scalar.at(step);
+        let (l, r) = if left {
+            (other, *value)
+        } else {
+            (*value, other)
+        };
+        match operator::compare(op, l, r) {
+            None => {
+                let result = operator::arithmetic(op, l, r);
+                *value = if is_absent(result) { f64::NAN } else { result };
+            }
+            Some(holds) if return_bool => *value = f64::from(u8::from(holds)),
+            Some(true) => {}
+            Some(false) => *value = super::column::ABSENT,
+        }
+    }
+}
+
+/// The same on a column that has histograms.
+fn scalar_op(
+    node: &Node,
+    binary: &VectorScalar,
+    scalar: &ScalarColumn,
+    column: &mut Column,
+    annotations: &mut crate::annotations::Annotations,
+) {
+    let before = std::mem::take(column);
+    column.reset(before.len());
+    for step in 0..before.len() {
+        let own = match (before.float(step), before.histogram(step)) {
+            (Some(value), _) => Operand::Float(value),
+            (None, Some(histogram)) => Operand::Histogram(histogram),
+            (None, None) => continue,
+        };
+        let other = Operand::Float(scalar.at(step));
+        let (l, r) = if binary.scalar_left {
+            (other, own)
+        } else {
+            (own, other)
+        };
+        let outcome = operator::apply(binary.op, l, r, node.pos, annotations);
+        put(column, step, outcome, own, binary.return_bool);
+    }
+}
+
+/// Puts an operator's outcome into a column; `kept` is what a comparison keeps.
+pub(super) fn put(
+    column: &mut Column,
+    step: usize,
+    outcome: Outcome,
+    kept: Operand<'_>,
+    return_bool: bool,
+) {
+    match outcome {
+        Outcome::Float(value) => column.set_float(step, value),
+        Outcome::Histogram(histogram) => column.push_histogram(step, histogram),
+        Outcome::Keep if return_bool => column.set_float(step, 1.0),
+        Outcome::Drop if return_bool => column.set_float(step, 0.0),
+        Outcome::Keep => match kept {
+            Operand::Float(value) => column.set_float(step, value),
+            Operand::Histogram(histogram) => {
+                column.push_histogram(step, std::sync::Arc::clone(histogram));
+            }
+        },
+        Outcome::Drop | Outcome::Nothing => {}
+    }
+}

@@ -1,0 +1,106 @@
+//! What is known of a series on its way: its labels, and whether its name has been dropped.
+
+use model::fingerprint::{Fingerprint, FingerprintHasher, string_hash};
+use model::labels::{Labels, METRIC_NAME};
+
+/// The labels of a series in a stream. Dropping the name copies the labels, so it is put off
+/// until somebody keeps them.
+#[derive(Clone, Copy)]
+pub(super) struct Tag<'a> {
+    /// The labels as selected.
+    pub labels: &'a Labels,
+    /// The metric name, where all series of the selector have it; labels may lack it then.
+    pub name: Option<&'a str>,
+    /// Whether the metric name is gone.
+    pub nameless: bool,
+}
+
+impl<'a> Tag<'a> {
+    /// A series with these labels.
+    pub(super) fn of(labels: &'a Labels) -> Self {
+        Self {
+            labels,
+            name: None,
+            nameless: false,
+        }
+    }
+
+    /// The same without its name.
+    pub(super) fn without_name(self) -> Self {
+        Self {
+            nameless: true,
+            ..self
+        }
+    }
+
+    /// The metric name; empty where there is none.
+    pub(super) fn metric_name(&self) -> &'a str {
+        if self.nameless {
+            return "";
+        }
+        self.name
+            .or_else(|| self.labels.metric_name())
+            .unwrap_or_default()
+    }
+
+    /// The labels, for keeping.
+    pub(super) fn to_labels(self) -> Labels {
+        if self.nameless && self.labels.metric_name().is_some() {
+            self.labels.without_metric_name()
+        } else {
+            self.labels.clone()
+        }
+    }
+
+    /// The pairs that are left.
+    pub(super) fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.labels
+            .iter()
+            .filter(move |(name, _)| !self.nameless || *name != METRIC_NAME)
+    }
+
+    /// The hash of those labels that a predicate keeps.
+    pub(super) fn hash(&self, keep: impl Fn(&str) -> bool) -> u128 {
+        let mut hasher = FingerprintHasher::default();
+        for (name, value) in self.iter() {
+            if keep(name) {
+                hasher.push(string_hash(name.as_bytes()));
+                hasher.push(string_hash(value.as_bytes()));
+            }
+        }
+        hasher.finish().0
+    }
+
+    /// The fingerprint of what is left.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(self.hash(|_| true))
+    }
+}
+
+/// Hashes keys that are hashes already.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Unhashed(u64);
+
+impl std::hash::Hasher for Unhashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u128(&mut self, hash: u128) {
+        self.0 = hash as u64 ^ (hash >> 64) as u64;
+    }
+}
+
+/// A map by fingerprint or other 128-bit hash.
+pub(super) type HashedMap<V> =
+    std::collections::HashMap<u128, V, std::hash::BuildHasherDefault<Unhashed>>;
+
+/// A set of fingerprints.
+pub(super) type HashedSet =
+    std::collections::HashSet<u128, std::hash::BuildHasherDefault<Unhashed>>;

@@ -1,0 +1,275 @@
+//! Queries over series in memory.
+
+use model::labels::{Labels, METRIC_NAME};
+use model::sample::stale_nan;
+use model::time::ManualClock;
+
+use super::{CancelFlag, EvalError, EvalLimits, EvalOptions, Evaluation, QueryTime};
+use crate::memory::MemoryStorage;
+use crate::parse::ParseOptions;
+use crate::query::Query;
+use crate::value::QueryValue;
+
+fn labels(name: &str, rest: &[(&str, &str)]) -> Labels {
+    let all = rest.iter().copied().chain([(METRIC_NAME, name)]);
+    Labels::from_pairs(all)
+}
+
+/// Two jobs with two instances each, a sample a minute for ten minutes.
+fn storage() -> MemoryStorage {
+    let mut storage = MemoryStorage::new();
+    for (index, (job, instance)) in [("a", "1"), ("a", "2"), ("b", "1"), ("b", "2")]
+        .iter()
+        .enumerate()
+    {
+        for minute in 0..=10i64 {
+            let value = (minute * 60 * (index as i64 + 1)) as f64;
+            let series = [("job", *job), ("instance", *instance)];
+            storage.append(&labels("x_total", &series), minute * 60_000, value);
+            storage.append(&labels("y", &series), minute * 60_000, index as f64);
+        }
+    }
+    for minute in 0..=5i64 {
+        storage.append(&labels("gone", &[]), minute * 60_000, 1.0);
+    }
+    storage.append(&labels("gone", &[]), 330_000, stale_nan());
+    storage.append(&labels("one", &[("job", "a"), ("version", "7")]), 0, 2.0);
+    storage.append(&labels("one", &[("job", "b"), ("version", "8")]), 0, 3.0);
+    storage
+}
+
+fn run(text: &str, time: QueryTime, limits: &EvalLimits) -> Result<Evaluation, EvalError> {
+    let options = ParseOptions {
+        experimental: true,
+        ..ParseOptions::default()
+    };
+    let query = Query::parse(text, &options).expect("a query");
+    let clock = ManualClock::new(1_000);
+    query.evaluate(&storage(), time, EvalOptions::default(), limits, &clock)
+}
+
+fn show(value: &QueryValue) -> Vec<String> {
+    match value {
+        QueryValue::Scalar(_, value) => vec![value.to_string()],
+        QueryValue::String(_, text) => vec![text.clone()],
+        QueryValue::Vector(points) => points
+            .iter()
+            .map(|point| match &point.value {
+                crate::value::PointValue::Float(value) => format!("{} {value}", point.labels),
+                crate::value::PointValue::Histogram(h) => format!("{} {h}", point.labels),
+            })
+            .collect(),
+        QueryValue::Matrix(series) => series
+            .iter()
+            .map(|series| {
+                let points: Vec<_> = series
+                    .floats
+                    .iter()
+                    .map(|(t, v)| format!("{v}@{}", t / 1000))
+                    .collect();
+                format!("{} {}", series.labels, points.join(" "))
+            })
+            .collect(),
+    }
+}
+
+#[track_caller]
+fn check(text: &str, seconds: i64, expected: &[&str]) {
+    let answer = run(
+        text,
+        QueryTime::instant(seconds * 1000),
+        &EvalLimits::default(),
+    );
+    assert_eq!(show(&answer.expect("an answer").value), expected, "{text}");
+}
+
+#[track_caller]
+fn check_range(text: &str, expected: &[&str]) {
+    let time = QueryTime::range(300_000, 600_000, 150_000);
+    let answer = run(text, time, &EvalLimits::default()).expect("an answer");
+    assert_eq!(show(&answer.value), expected, "{text}");
+}
+
+#[track_caller]
+fn check_error(text: &str, expected: &str) {
+    let error = run(text, QueryTime::instant(600_000), &EvalLimits::default());
+    let error = error.expect_err("an error").to_string();
+    assert!(error.contains(expected), "{text}: {error}");
+}
+
+#[test]
+fn selects_and_looks_back() {
+    check(
+        "one",
+        299,
+        &[
+            "one{job=\"a\", version=\"7\"} 2",
+            "one{job=\"b\", version=\"8\"} 3",
+        ],
+    );
+    check("one", 300, &[]);
+    check("one offset -5m", 0, &[]);
+    check("gone", 329, &["gone 1"]);
+    check("gone", 331, &[]);
+    check("count(gone @ 320)", 100_000, &["{} 1"]);
+    check("count_over_time(gone[10m])", 600, &["{} 5"]);
+    check(
+        "y{job=~\"a|c\",instance!=\"1\"}",
+        60,
+        &["y{instance=\"2\", job=\"a\"} 1"],
+    );
+    check("gone[2m]", 300, &["gone 1@240 1@300"]);
+}
+
+#[test]
+fn aggregates() {
+    check("sum(y)", 60, &["{} 6"]);
+    check("sum by (job) (y)", 60, &["{job=\"a\"} 1", "{job=\"b\"} 5"]);
+    check(
+        "avg without (instance) (y)",
+        60,
+        &["{job=\"a\"} 0.5", "{job=\"b\"} 2.5"],
+    );
+    check("max(y) - min(y)", 60, &["{} 3"]);
+    check(
+        "count by (job, none) (y)",
+        60,
+        &["{job=\"a\"} 2", "{job=\"b\"} 2"],
+    );
+    check("stdvar(y)", 60, &["{} 1.25"]);
+    check("quantile(0.5, y)", 60, &["{} 1.5"]);
+    check(
+        "count_values(\"v\", y > bool 1)",
+        60,
+        &["{v=\"0\"} 2", "{v=\"1\"} 2"],
+    );
+    check(
+        "topk(2, y)",
+        60,
+        &[
+            "y{instance=\"2\", job=\"b\"} 3",
+            "y{instance=\"1\", job=\"b\"} 2",
+        ],
+    );
+    check(
+        "bottomk by (job) (1, y)",
+        60,
+        &[
+            "y{instance=\"1\", job=\"a\"} 0",
+            "y{instance=\"1\", job=\"b\"} 2",
+        ],
+    );
+    check(
+        "sum by (job) (sum_over_time(y[2m]))",
+        120,
+        &["{job=\"a\"} 2", "{job=\"b\"} 10"],
+    );
+}
+
+#[test]
+fn matches_vectors() {
+    check(
+        "y * on(job) group_left(version) one",
+        60,
+        &[
+            "{instance=\"1\", job=\"a\", version=\"7\"} 0",
+            "{instance=\"1\", job=\"b\", version=\"8\"} 6",
+            "{instance=\"2\", job=\"a\", version=\"7\"} 2",
+            "{instance=\"2\", job=\"b\", version=\"8\"} 9",
+        ],
+    );
+    check(
+        "one > on(job) group_right() y",
+        60,
+        &[
+            "y{instance=\"1\", job=\"a\"} 2",
+            "y{instance=\"1\", job=\"b\"} 3",
+            "y{instance=\"2\", job=\"a\"} 2",
+        ],
+    );
+    check(
+        "sum by (job) (y) / on(job) one",
+        60,
+        &["{job=\"a\"} 0.5", "{job=\"b\"} 1.6666666666666667"],
+    );
+    check(
+        "one and on(job) y{job=\"a\"}",
+        60,
+        &["one{job=\"a\", version=\"7\"} 2"],
+    );
+    check(
+        "one unless on(job) y{job=\"a\"}",
+        60,
+        &["one{job=\"b\", version=\"8\"} 3"],
+    );
+    check("count(one or y)", 60, &["{} 6"]);
+    check("2 < one", 60, &["one{job=\"b\", version=\"8\"} 3"]);
+    check_error(
+        "y * on(job) y",
+        "found duplicate series for the match group {job=\"a\"}",
+    );
+    check_error(
+        "y * on(job) (sum by (job) (y))",
+        "many-to-one matching must be explicit",
+    );
+    check_error(
+        "sum_over_time({__name__=~\"x_total|y\"}[5m])",
+        "same labelset",
+    );
+}
+
+#[test]
+fn evaluates_ranges() {
+    check_range("sum(y)", &["{} 6@300 6@450 6@600"]);
+    check_range("gone", &["gone 1@300"]);
+    check_range("absent(gone)", &["{} 1@450 1@600"]);
+    check_range("scalar(gone) + time()", &["{} 301@300 NaN@450 NaN@600"]);
+}
+
+#[test]
+fn evaluates_subqueries_at_multiples_of_their_step() {
+    check(
+        "count_over_time(y{job=\"a\",instance=\"1\"}[5m:1m])",
+        330,
+        &["{instance=\"1\", job=\"a\"} 5"],
+    );
+    check("sum_over_time(vector(1)[1m:10s] offset 1m)", 125, &["{} 6"]);
+}
+
+#[test]
+fn stays_within_limits() {
+    let run = |limits: &EvalLimits| run("sum(y)", QueryTime::instant(60_000), limits);
+    let text = |limits: EvalLimits| run(&limits).expect_err("an error").to_string();
+    let samples = EvalLimits {
+        max_samples: 3,
+        ..EvalLimits::default()
+    };
+    assert!(text(samples).contains("max_samples_per_query is 3"));
+    let memory = EvalLimits {
+        max_memory_bytes: 10,
+        ..EvalLimits::default()
+    };
+    assert!(text(memory).contains("max_memory_per_query is 10"));
+    let late = EvalLimits {
+        deadline_ms: Some(1_000),
+        ..EvalLimits::default()
+    };
+    assert_eq!(run(&late).expect_err("an error"), EvalError::Timeout);
+    let cancel = CancelFlag::default();
+    cancel.cancel();
+    let canceled = EvalLimits {
+        cancel,
+        ..EvalLimits::default()
+    };
+    assert_eq!(run(&canceled).expect_err("an error"), EvalError::Canceled);
+    let stats = run(&EvalLimits::default()).expect("an answer").stats;
+    assert_eq!(stats.series, 4);
+    assert!(stats.peak_memory_bytes > 0);
+}
+
+#[test]
+fn evaluates_what_nests_deep() {
+    let deep = vec!["y"; 900].join("+");
+    let answer = run(&deep, QueryTime::instant(60_000), &EvalLimits::default());
+    assert_eq!(show(&answer.expect("an answer").value).len(), 4);
+}

@@ -1,0 +1,75 @@
+//! A query: its text, its tree and its plan.
+
+use std::fmt;
+
+use model::time::Clock;
+
+use crate::ast::{Expr, ExprKind, Selector};
+use crate::eval::{EvalError, EvalLimits, EvalOptions, Evaluation, QueryTime, Queryable, evaluate};
+use crate::parse::{ParseError, ParseOptions, parse};
+use crate::plan::Plan;
+use crate::value::ValueType;
+
+/// A parsed query.
+#[derive(Clone)]
+pub struct Query {
+    /// Its text, as given.
+    pub text: String,
+    /// Its tree.
+    pub expr: Expr,
+    /// Its plan.
+    pub plan: Plan,
+}
+
+impl Query {
+    /// Parses and plans a query.
+    ///
+    /// # Errors
+    /// Where the text is over a limit, is no PromQL, or its types don't fit.
+    pub fn parse(text: &str, options: &ParseOptions) -> Result<Self, ParseError> {
+        let expr = parse(text, options)?;
+        let plan = Plan::new(&expr);
+        Ok(Self {
+            text: text.to_owned(),
+            expr,
+            plan,
+        })
+    }
+
+    /// The type of its answer.
+    pub fn value_type(&self) -> ValueType {
+        self.plan.value_type
+    }
+
+    /// Its selectors, in the order of the text.
+    pub fn selectors(&self) -> Vec<&Selector> {
+        let mut selectors = Vec::new();
+        self.expr.visit(&mut |expr| {
+            if let ExprKind::Selector(selector) | ExprKind::Range(selector, _) = &expr.kind {
+                selectors.push(selector);
+            }
+        });
+        selectors
+    }
+
+    /// Evaluates it.
+    ///
+    /// # Errors
+    /// Where the data don't fit the query, a limit is hit, storage fails, or it was stopped.
+    pub fn evaluate(
+        &self,
+        source: &dyn Queryable,
+        time: QueryTime,
+        options: EvalOptions,
+        limits: &EvalLimits,
+        clock: &(dyn Clock + Sync),
+    ) -> Result<Evaluation, EvalError> {
+        evaluate(&self.plan, source, time, options, limits, clock)
+    }
+}
+
+impl fmt::Debug for Query {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Query({:?})", self.text)
+    }
+}
