@@ -316,6 +316,7 @@ impl<'a> Record<'a> {
         refs.end()?;
         times.end()?;
         starts.end()?;
+        values.end()?;
         cursor.end()
     }
 

@@ -155,10 +155,6 @@ impl SegmentReader {
         self.size
     }
 
-    pub(super) fn seed(&self) -> u32 {
-        self.seed
-    }
-
     pub(super) fn max_body_bytes(&self) -> usize {
         self.max_body_bytes
     }

@@ -70,7 +70,7 @@ fn payload(number: u64) -> Vec<u8> {
     let mut word = number;
     bytes.extend((0..size).map(|_| {
         word = word.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             (word >> 56) as u8
         } else {
             7
@@ -160,7 +160,11 @@ fn concurrent_committers_share_syncs_and_lose_nothing() {
                 acknowledged.lock().extend(own);
             });
         }
-        scope.spawn(|| (0..10).for_each(|_| drop(wal.cut().unwrap())));
+        scope.spawn(|| {
+            for _ in 0..10 {
+                wal.cut().unwrap();
+            }
+        });
     });
     let stats = wal.stats();
     assert_eq!(stats.records, 480);
@@ -418,7 +422,9 @@ fn a_failed_sync_ends_it_for_good() {
     let acknowledged = commit_all(&wal, 0..4);
     let calls = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&calls);
-    wal.on_poison(move || drop(count.fetch_add(1, Ordering::SeqCst)));
+    wal.on_poison(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+    });
     disk.set_faults(Faults {
         fail_sync_at: Some(1),
         ..Faults::default()

@@ -214,7 +214,7 @@ impl Writer {
         if recent && room.unchecked_bytes < ROOM_CHECK_BYTES && !room.full {
             return Ok(());
         }
-        let free_bytes = self.free_bytes()?;
+        let free_bytes = self.free_bytes();
         let full = free_bytes < self.config.min_free_bytes.saturating_add(bytes);
         if full != self.room.full {
             if full {
@@ -237,7 +237,7 @@ impl Writer {
 
     /// Notes that the file system had no room.
     fn run_full(&mut self) -> WalError {
-        let free_bytes = self.free_bytes().unwrap_or(0);
+        let free_bytes = self.free_bytes();
         if !self.room.full {
             tracing::warn!(free_bytes, "writes are refused: the disk is full");
         }
@@ -245,9 +245,10 @@ impl Writer {
         WalError::DiskFull { free_bytes }
     }
 
-    fn free_bytes(&self) -> Result<u64, WalError> {
+    /// Free space as far as it is known: where it is not, a write will tell.
+    fn free_bytes(&self) -> u64 {
         let dir = &self.config.dir;
-        self.disk.free_bytes(dir).map_err(WalError::at(dir))
+        self.disk.free_bytes(dir).unwrap_or(u64::MAX)
     }
 
     fn sync_segment(&self, segment: &Segment) -> Result<(), WalError> {
