@@ -244,6 +244,10 @@ impl Disk for FaultyDisk {
         Ok(Box::new(FaultyFile { disk, node, block }))
     }
 
+    fn map(&self, _path: &Path, _bytes: usize) -> io::Result<Option<super::FileMap>> {
+        Ok(None)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         state.operate_whole()?;

@@ -223,7 +223,7 @@ impl Reader<'_> {
         };
         drop(reader);
         if let Some(end) = torn_at {
-            self.cut_tail(&path, end, bytes - end)?;
+            self.cut_tail(&path, end, bytes.saturating_sub(end))?;
         }
         Ok(Ok(()))
     }
