@@ -10,6 +10,7 @@ pub mod value;
 pub mod ast;
 pub mod parse;
 pub mod annotations;
+pub mod format;
 pub mod plan;
 pub mod functions;
 pub mod eval;
