@@ -3,4 +3,6 @@
 pub mod service;
 pub mod remote_write;
 pub mod proto;
+pub mod api_json;
 pub mod status;
+pub mod tenant;

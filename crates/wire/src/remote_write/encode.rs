@@ -1,4 +1,6 @@
 //! Requests as clients send them: for tests, the harness and tools that write.
+//!
+//! The one value that does not survive is -0.0, which prost takes for 0 and leaves out.
 
 use std::collections::HashMap;
 

@@ -2,6 +2,20 @@
 
 use super::DecodeError;
 
+/// The size a body claims to have unpacked.
+///
+/// # Errors
+/// [`DecodeError::TooLarge`] where it claims more than `max_bytes`; [`DecodeError::Snappy`] where
+/// it has no such claim.
+pub fn claimed_len(body: &[u8], max_bytes: usize) -> Result<usize, DecodeError> {
+    let bytes = snap::raw::decompress_len(body).map_err(DecodeError::Snappy)?;
+    let limit = max_bytes;
+    if bytes > limit {
+        return Err(DecodeError::TooLarge { bytes, limit });
+    }
+    Ok(bytes)
+}
+
 /// Unpacks a body into the front of `memory`, which only ever grows, and returns that front.
 ///
 /// The size the body claims is checked before anything is allocated for it.
@@ -14,13 +28,7 @@ pub fn decompress<'m>(
     max_bytes: usize,
     memory: &'m mut Vec<u8>,
 ) -> Result<&'m [u8], DecodeError> {
-    let claimed = snap::raw::decompress_len(body).map_err(DecodeError::Snappy)?;
-    if claimed > max_bytes {
-        return Err(DecodeError::TooLarge {
-            bytes: claimed,
-            limit: max_bytes,
-        });
-    }
+    let claimed = claimed_len(body, max_bytes)?;
     // Growing zeroes the new bytes; what was used before need not be zeroed again.
     if memory.len() < claimed {
         memory.resize(claimed, 0);

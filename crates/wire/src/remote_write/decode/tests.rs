@@ -711,7 +711,7 @@ fn refuses_single_histograms_and_exemplars_of_a_row_that_stays() {
     );
     assert_eq!(
         rejected.by_id,
-        [("exemplar-labels-too-long", 1), ("histogram-schema", 2)]
+        [("exemplar-labels-too-long", 1), ("invalid-histogram", 2)]
     );
 }
 
