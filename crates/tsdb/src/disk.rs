@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use faulty::FaultyDisk;
-pub use real::RealDisk;
+pub use real::{FileMap, RealDisk};
 
 /// How a new file will be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,14 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// Those of the file system.
     fn open_read(&self, path: &Path) -> io::Result<Box<dyn ReadFile>>;
+
+    /// Maps the first `bytes` of a file that may still be growing to that size: what is appended
+    /// shows in the map. `None` where the disk has no memory maps: read it piece by piece then.
+    /// Bytes behind the file's end must not be touched.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn map(&self, path: &Path, bytes: usize) -> io::Result<Option<FileMap>>;
 
     /// Gives a file another name, and replaces what had that name.
     ///

@@ -21,6 +21,17 @@ const BLOCK_SIZES: [usize; 2] = [512, 4096];
 /// In place of a block size, where nothing but cached writes work.
 const CACHED_ONLY: usize = 0;
 
+/// A part of a file as memory; see [`Disk::map`].
+#[derive(Debug)]
+pub struct FileMap(memmap2::Mmap);
+
+impl FileMap {
+    /// The mapped bytes; those behind the file's end must not be touched.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// The files of the operating system.
 #[derive(Debug, Default)]
 pub struct RealDisk {
