@@ -3,7 +3,10 @@
 //! `cargo bench -p tsdb --bench append`
 
 #![expect(clippy::unwrap_used, reason = "a bench fails by a panic")]
-#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
+#![expect(
+    missing_docs,
+    reason = "criterion's macros make undocumented functions"
+)]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -42,19 +45,33 @@ fn open(dir: &Path) -> Store {
         wal,
         retention: DurationMs(24 * 3_600_000),
     };
-    Store::open(config, deps, &OpenProgress::default()).unwrap().0
+    Store::open(config, deps, &OpenProgress::default())
+        .unwrap()
+        .0
 }
 
 /// Ten labels, about 220 bytes, as scraped targets have them.
 fn labels(i: usize, generation: usize) -> Labels {
     let (target, metric) = (i / 500, i % 500);
     Labels::from_pairs([
-        ("__name__", format!("http_request_duration_seconds_bucket_{}", metric / 12)),
+        (
+            "__name__",
+            format!("http_request_duration_seconds_bucket_{}", metric / 12),
+        ),
         ("cluster", "production-eu-west-1".to_owned()),
         ("namespace", format!("namespace-{}", target % 17)),
         ("job", format!("application-{}", target % 40)),
-        ("instance", format!("10.12.{}.{}:9090", target / 250, target % 250)),
-        ("pod", format!("application-{}-7f9c4d8b6-{target:05}-{generation}", target % 40)),
+        (
+            "instance",
+            format!("10.12.{}.{}:9090", target / 250, target % 250),
+        ),
+        (
+            "pod",
+            format!(
+                "application-{}-7f9c4d8b6-{target:05}-{generation}",
+                target % 40
+            ),
+        ),
         ("container", "application".to_owned()),
         ("method", ["GET", "POST", "PUT"][metric % 3].to_owned()),
         ("path", format!("/api/v1/resource/{}", metric % 4)),

@@ -8,21 +8,21 @@
 //! the disk: files are synced only for a snapshot.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use memmap2::Mmap;
 use parking_lot::{Mutex, RwLock};
 
-/// Bytes of one file. A file is sparse until it is written to.
+use crate::disk::{Disk, DiskFile, FileMap, ReadFile, WriteMode};
+
+/// Bytes after which a new file is begun.
 const FILE_BYTES: u32 = 64 << 20;
 /// Bytes gathered before they are written.
 const BUFFER_BYTES: usize = 256 << 10;
 const HEADER: [u8; 16] = *b"TMCHUNKS\x01\0\0\0\0\0\0\0";
+const HEADER_BYTES: u32 = HEADER.len() as u32;
 const CRC_BYTES: u32 = 4;
 
 /// Where a closed chunk lies.
@@ -56,19 +56,84 @@ pub enum ChunkReadError {
 /// The chunk files of a process.
 pub struct ChunkFiles {
     dir: PathBuf,
+    disk: Arc<dyn Disk>,
     writer: Mutex<Writer>,
     /// File number of the writer and the offset up to which its bytes are in the file.
     written: AtomicU64,
-    maps: RwLock<BTreeMap<u32, Arc<Mmap>>>,
+    readers: RwLock<BTreeMap<u32, Arc<Reader>>>,
 }
 
 struct Writer {
     number: u32,
-    file: Option<Arc<File>>,
+    file: Option<OpenFile>,
     /// Offset of the buffer's first byte in the file.
     start: u32,
     buffer: Vec<u8>,
-    unsynced: Vec<Arc<File>>,
+    unsynced: Vec<Arc<dyn DiskFile>>,
+}
+
+struct OpenFile {
+    file: Arc<dyn DiskFile>,
+    reader: Arc<Reader>,
+}
+
+/// A file as readers see it.
+struct Reader {
+    source: Source,
+    /// Bytes that may be read: a map reaches further than its file.
+    bytes: AtomicU32,
+}
+
+enum Source {
+    Mapped(FileMap),
+    /// For disks that are no part of the machine.
+    Unmapped(Box<dyn ReadFile>),
+}
+
+impl Reader {
+    fn open(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
+        let file = disk.open_read(path)?;
+        let bytes = u32::try_from(file.size()?).unwrap_or(u32::MAX);
+        let source = match disk.map(path, (bytes.max(2 * FILE_BYTES)) as usize)? {
+            Some(map) => Source::Mapped(map),
+            None => Source::Unmapped(file),
+        };
+        let bytes = AtomicU32::new(bytes);
+        Ok(Self { source, bytes })
+    }
+
+    fn read<R>(
+        &self,
+        place: ChunkPlace,
+        len: u32,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R, ChunkReadError> {
+        let readable = self.bytes.load(Ordering::Acquire);
+        let outside = || ChunkReadError::Damaged {
+            place,
+            what: "it lies outside the file",
+        };
+        let end = place
+            .offset
+            .checked_add(CRC_BYTES)
+            .and_then(|at| at.checked_add(len));
+        let end = end.filter(|end| *end <= readable).ok_or_else(outside)?;
+        match &self.source {
+            Source::Mapped(map) => {
+                let bytes = map.bytes().get(place.offset as usize..end as usize);
+                checked(bytes.ok_or_else(outside)?, place).map(read)
+            }
+            Source::Unmapped(file) => {
+                let mut bytes = vec![0; (end - place.offset) as usize];
+                let got = file.read_at(&mut bytes, u64::from(place.offset));
+                if got.is_ok_and(|got| got == bytes.len()) {
+                    checked(&bytes, place).map(read)
+                } else {
+                    Err(outside())
+                }
+            }
+        }
+    }
 }
 
 impl ChunkFiles {
@@ -76,29 +141,28 @@ impl ChunkFiles {
     ///
     /// # Errors
     /// Where the directory or a file can't be read.
-    pub fn open(dir: &Path) -> io::Result<Self> {
-        fs::create_dir_all(dir)?;
-        let mut maps = BTreeMap::new();
-        for entry in fs::read_dir(dir)? {
-            let path = entry?.path();
-            let name = path.file_name().and_then(|name| name.to_str());
-            let Some(number) = name.and_then(|name| name.parse::<u32>().ok()) else {
-                continue;
-            };
-            maps.insert(number, Arc::new(map(&File::open(&path)?)?));
+    pub fn open(dir: &Path, disk: Arc<dyn Disk>) -> io::Result<Self> {
+        disk.create_dir_all(dir)?;
+        let mut readers = BTreeMap::new();
+        for entry in disk.list(dir)? {
+            if let Ok(number) = entry.name.parse::<u32>() {
+                let path = dir.join(&entry.name);
+                readers.insert(number, Arc::new(Reader::open(&*disk, &path)?));
+            }
         }
-        let number = maps.last_key_value().map_or(0, |(last, _)| last + 1);
+        let number = readers.last_key_value().map_or(0, |(last, _)| last + 1);
         Ok(Self {
             dir: dir.to_owned(),
+            disk,
             writer: Mutex::new(Writer {
                 number,
                 file: None,
-                start: HEADER.len() as u32,
+                start: HEADER_BYTES,
                 buffer: Vec::new(),
                 unsynced: Vec::new(),
             }),
-            written: AtomicU64::new(u64::from(number) << 32 | HEADER.len() as u64),
-            maps: RwLock::new(maps),
+            written: AtomicU64::new(position(number, HEADER_BYTES)),
+            readers: RwLock::new(readers),
         })
     }
 
@@ -138,19 +202,22 @@ impl ChunkFiles {
         len: u32,
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<R, ChunkReadError> {
-        let written = self.written.load(Ordering::Acquire);
-        let here = u64::from(place.file) << 32 | u64::from(place.offset);
-        if here >= written {
+        if position(place.file, place.offset) >= self.written.load(Ordering::Acquire) {
             let writer = self.writer.lock();
             // It may have been written between the two looks.
             if writer.number == place.file && place.offset >= writer.start {
                 let from = (place.offset - writer.start) as usize;
-                return checked(&writer.buffer, from, len, place).map(read);
+                let bytes = writer.buffer.get(from..from + (CRC_BYTES + len) as usize);
+                let bytes = bytes.ok_or(ChunkReadError::Damaged {
+                    place,
+                    what: "it lies outside the file",
+                })?;
+                return checked(bytes, place).map(read);
             }
         }
-        let map = self.maps.read().get(&place.file).map(Arc::clone);
-        let map = map.ok_or(ChunkReadError::NoFile { file: place.file })?;
-        checked(&map, place.offset as usize, len, place).map(read)
+        let reader = self.readers.read().get(&place.file).map(Arc::clone);
+        let reader = reader.ok_or(ChunkReadError::NoFile { file: place.file })?;
+        reader.read(place, len, read)
     }
 
     /// Writes and syncs everything; returns the number of the last file with chunks.
@@ -162,19 +229,24 @@ impl ChunkFiles {
             let mut writer = self.writer.lock();
             self.flush(&mut writer)?;
             let mut files = std::mem::take(&mut writer.unsynced);
-            files.extend(writer.file.as_ref().map(Arc::clone));
+            files.extend(writer.file.as_ref().map(|open| Arc::clone(&open.file)));
             (writer.number, files)
         };
-        for file in files {
-            file.sync_data()?;
+        for (done, file) in files.iter().enumerate() {
+            if let Err(error) = file.sync_data() {
+                // Those that are not synced must be at the next call.
+                let rest = files[done..].iter().map(Arc::clone);
+                self.writer.lock().unsynced.extend(rest);
+                return Err(error);
+            }
         }
-        File::open(&self.dir)?.sync_all()?;
+        self.disk.sync_dir(&self.dir)?;
         Ok(number)
     }
 
     /// Whether the file of a chunk is there.
     pub fn has(&self, place: ChunkPlace) -> bool {
-        self.maps.read().contains_key(&place.file)
+        self.readers.read().contains_key(&place.file)
     }
 
     /// The number of the file that is written to.
@@ -185,16 +257,16 @@ impl ChunkFiles {
     /// Removes the files before the current one that `keep` does not want.
     pub fn retain(&self, keep: impl Fn(u32) -> bool) {
         let current = self.current();
-        let mut maps = self.maps.write();
-        let numbers = maps.keys().copied();
+        let mut readers = self.readers.write();
+        let numbers = readers.keys().copied();
         let gone: Vec<u32> = numbers.filter(|n| *n < current && !keep(*n)).collect();
         for number in &gone {
-            maps.remove(number);
+            readers.remove(number);
         }
-        drop(maps);
+        drop(readers);
         for number in gone {
             let path = self.path(number);
-            if let Err(error) = fs::remove_file(&path) {
+            if let Err(error) = self.disk.remove(&path) {
                 tracing::warn!(%error, path = %path.display(), "cannot remove chunk file");
             }
         }
@@ -203,7 +275,7 @@ impl ChunkFiles {
     /// Files there are, and bytes gathered in memory.
     pub fn stats(&self) -> (usize, usize) {
         let buffered = self.writer.lock().buffer.len();
-        (self.maps.read().len(), buffered)
+        (self.readers.read().len(), buffered)
     }
 
     fn path(&self, number: u32) -> PathBuf {
@@ -214,87 +286,81 @@ impl ChunkFiles {
         if writer.buffer.is_empty() {
             return Ok(());
         }
-        let file = match &writer.file {
-            Some(file) => Arc::clone(file),
-            None => {
-                let file = Arc::new(self.create(writer.number)?);
-                writer.file = Some(Arc::clone(&file));
-                file
-            }
-        };
-        file.write_all_at(&writer.buffer, u64::from(writer.start))?;
-        writer.start += writer.buffer.len() as u32;
-        if writer.start > FILE_BYTES {
-            // More gathered while the disk was full than the file was made for.
-            file.set_len(u64::from(writer.start))?;
-            self.maps.write().insert(writer.number, Arc::new(map(&file)?));
+        if writer.file.is_none() {
+            writer.file = Some(self.create(writer.number)?);
         }
+        let Some(open) = &writer.file else {
+            return Ok(());
+        };
+        if open.file.size() != u64::from(writer.start) {
+            // An earlier write left a part of itself.
+            open.file.set_len(u64::from(writer.start))?;
+        }
+        open.file.append(&writer.buffer)?;
+        writer.start += writer.buffer.len() as u32;
+        open.reader.bytes.store(writer.start, Ordering::Release);
         writer.buffer.clear();
         writer.buffer.shrink_to(BUFFER_BYTES + (64 << 10));
-        let written = u64::from(writer.number) << 32 | u64::from(writer.start);
+        let written = position(writer.number, writer.start);
         self.written.store(written, Ordering::Release);
         Ok(())
     }
 
-    fn create(&self, number: u32) -> io::Result<File> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(self.path(number))?;
-        file.set_len(u64::from(FILE_BYTES))?;
-        file.write_all_at(&HEADER, 0)?;
-        self.maps.write().insert(number, Arc::new(map(&file)?));
-        Ok(file)
+    fn create(&self, number: u32) -> io::Result<OpenFile> {
+        let path = self.path(number);
+        // What an earlier attempt left may be there.
+        let file = match self.disk.create(&path, WriteMode::Cached) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let file = self.disk.open_append(&path)?;
+                file.set_len(0)?;
+                file
+            }
+            created => created?,
+        };
+        file.append(&HEADER)?;
+        let reader = Arc::new(Reader::open(&*self.disk, &path)?);
+        self.readers.write().insert(number, Arc::clone(&reader));
+        Ok(OpenFile { file, reader })
     }
 
     fn roll(&self, writer: &mut Writer) {
         let done = writer.file.take();
-        writer.unsynced.extend(done);
+        writer.unsynced.extend(done.map(|open| open.file));
         writer.number += 1;
-        writer.start = HEADER.len() as u32;
-        let written = u64::from(writer.number) << 32 | u64::from(writer.start);
+        writer.start = HEADER_BYTES;
+        let written = position(writer.number, writer.start);
         self.written.store(written, Ordering::Release);
     }
 }
 
-fn checked(
-    bytes: &[u8],
-    from: usize,
-    len: u32,
-    place: ChunkPlace,
-) -> Result<&[u8], ChunkReadError> {
-    let damaged = |what| ChunkReadError::Damaged { place, what };
-    let outside = || damaged("it lies outside the file");
-    let (crc, rest) = bytes
-        .get(from..)
-        .and_then(|rest| rest.split_first_chunk::<4>())
-        .ok_or_else(outside)?;
-    let chunk = rest.get(..len as usize).ok_or_else(outside)?;
-    if crc32c::crc32c(chunk) != u32::from_le_bytes(*crc) {
-        return Err(damaged("its checksum does not match"));
-    }
-    Ok(chunk)
+fn position(number: u32, offset: u32) -> u64 {
+    u64::from(number) << 32 | u64::from(offset)
 }
 
-#[expect(unsafe_code, reason = "a memory map has no safe constructor")]
-fn map(file: &File) -> io::Result<Mmap> {
-    // SAFETY: the file is ours, in a directory that only one process opens; it is created at its
-    // full length and never truncated while mapped, and its bytes are only appended to: a place
-    // that readers know of does not change any more. A map is worth it: reading 44,000 chunks of
-    // a query through `pread` takes about as long again as decoding them.
-    unsafe { Mmap::map(file) }
+/// The chunk behind its checksum.
+fn checked(bytes: &[u8], place: ChunkPlace) -> Result<&[u8], ChunkReadError> {
+    match bytes.split_first_chunk::<4>() {
+        Some((crc, chunk)) if crc32c::crc32c(chunk) == u32::from_le_bytes(*crc) => Ok(chunk),
+        _ => Err(ChunkReadError::Damaged {
+            place,
+            what: "its checksum does not match",
+        }),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::RealDisk;
+
+    fn open(dir: &Path) -> ChunkFiles {
+        ChunkFiles::open(dir, Arc::new(RealDisk::default())).unwrap()
+    }
 
     #[test]
     fn gives_back_what_was_put_before_and_after_it_was_written() {
         let dir = tempfile::tempdir().unwrap();
-        let files = ChunkFiles::open(dir.path()).unwrap();
+        let files = open(dir.path());
         let chunk = |i: u32| vec![(i % 251) as u8; 50 + (i % 300) as usize];
         let places: Vec<_> = (0..5_000).map(|i| files.put(&chunk(i))).collect();
         let check = |files: &ChunkFiles| {
@@ -308,7 +374,7 @@ mod tests {
         let last = files.sync().unwrap();
         check(&files);
         drop(files);
-        let again = ChunkFiles::open(dir.path()).unwrap();
+        let again = open(dir.path());
         check(&again);
         assert_eq!(again.current(), last + 1);
         again.retain(|_| false);
@@ -318,18 +384,22 @@ mod tests {
     #[test]
     fn damage_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        let files = ChunkFiles::open(dir.path()).unwrap();
+        let files = open(dir.path());
         let place = files.put(b"some chunk");
         let last = files.sync().unwrap();
         let path = dir.path().join(format!("{last:08}"));
-        let file = OpenOptions::new().write(true).open(path).unwrap();
-        file.write_all_at(b"X", u64::from(place.offset) + 6).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[place.offset as usize + 6] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
         assert!(matches!(
             files.read(place, 10, |_| ()),
             Err(ChunkReadError::Damaged { .. })
         ));
         assert!(files.read(place, 80 << 20, |_| ()).is_err());
-        let elsewhere = ChunkPlace { offset: u32::MAX, ..place };
+        let elsewhere = ChunkPlace {
+            offset: u32::MAX,
+            ..place
+        };
         assert!(files.read(elsewhere, 10, |_| ()).is_err());
     }
 }

@@ -191,7 +191,10 @@ impl SeriesMap {
     /// Takes a series out, under all refs it has.
     pub(crate) fn remove(&mut self, series: &MemSeries) {
         let same = |other: &Arc<MemSeries>| other.series_ref == series.series_ref;
-        if let Ok(found) = self.by_fingerprint.find_entry(hash(series.fingerprint), same) {
+        if let Ok(found) = self
+            .by_fingerprint
+            .find_entry(hash(series.fingerprint), same)
+        {
             found.remove();
         }
         self.clear_ref(series.series_ref);

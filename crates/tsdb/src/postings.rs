@@ -308,7 +308,10 @@ impl LabelIndex {
         name: &str,
         set: &'a RoaringBitmap,
     ) -> impl Iterator<Item = &'a str> {
-        let entries = self.pairs_of(name).iter().map(|id| &self.pairs[*id as usize]);
+        let entries = self
+            .pairs_of(name)
+            .iter()
+            .map(|id| &self.pairs[*id as usize]);
         entries
             .filter(|pair| pair.postings.intersects(set))
             .map(|pair| &*pair.value)
@@ -408,7 +411,10 @@ fn union_of(
     };
     if let Some(values) = listed {
         let index = access.index();
-        for pair in values.iter().filter_map(|value| index.find_pair(name, value)) {
+        for pair in values
+            .iter()
+            .filter_map(|value| index.find_pair(name, value))
+        {
             pair.postings.add_to(&mut union);
         }
         return union;
@@ -454,7 +460,13 @@ mod tests {
         let mut index = LabelIndex::default();
         let mut all = Vec::new();
         for (i, (a, b, c)) in numbers.iter().enumerate() {
-            let text = |n: &u8| if *n == 0 { String::new() } else { format!("v{n}") };
+            let text = |n: &u8| {
+                if *n == 0 {
+                    String::new()
+                } else {
+                    format!("v{n}")
+                }
+            };
             let labels = Labels::from_pairs([("a", text(a)), ("b", text(b)), ("c", text(c))]);
             let pairs: Vec<PairId> = labels.iter().map(|(n, v)| index.intern(n, v)).collect();
             index.add(i as u32, &pairs);

@@ -199,7 +199,8 @@ impl Store {
         }
         // A snapshot that is still the latest names files that are in use or behind retention;
         // what it names in vain is left out when it is read.
-        self.files.retain(|file| first_file.is_some_and(|first| file >= first));
+        self.files
+            .retain(|file| first_file.is_some_and(|first| file >= first));
     }
 
     /// Writes a snapshot and drops the log before it, so that a restart reads little.

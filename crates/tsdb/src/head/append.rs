@@ -52,7 +52,11 @@ impl AppendTimes {
         let newest = head.newest();
         let window = limits.out_of_order_time_window;
         let back = |by: i64| {
-            if newest == TimestampMs::MIN { newest } else { newest.saturating_sub(by) }
+            if newest == TimestampMs::MIN {
+                newest
+            } else {
+                newest.saturating_sub(by)
+            }
         };
         let grace = limits.creation_grace_period.0;
         Self {
@@ -119,11 +123,19 @@ impl TenantHead {
             if let Err(rejection) = allowed {
                 let refused = row_size(batch, *i);
                 reject(outcome, refused, || rejection);
-                self.counters.rejected.fetch_add(refused as u64, Ordering::Relaxed);
+                self.counters
+                    .rejected
+                    .fetch_add(refused as u64, Ordering::Relaxed);
                 continue;
             }
             let series_ref = map.take_ref();
-            let made = make_series(&mut index, row.fingerprint, &row.labels, series_ref, &mut hint);
+            let made = make_series(
+                &mut index,
+                row.fingerprint,
+                &row.labels,
+                series_ref,
+                &mut hint,
+            );
             map.insert(Arc::clone(&made));
             resolved[*i] = Some(made);
             self.counters.series_created.fetch_add(1, Ordering::Relaxed);

@@ -164,7 +164,8 @@ impl TenantHead {
         let metrics = pairs.iter().filter(|(name, _, _)| *name == METRIC_NAME);
         let of_metric = |(_, value, count): &(&str, &str, u64)| ((*value).to_owned(), *count);
         result.series_by_metric = metrics.take(most).map(of_metric).collect();
-        let of_pair = |(name, value, count): &(&str, &str, u64)| (format!("{name}={value}"), *count);
+        let of_pair =
+            |(name, value, count): &(&str, &str, u64)| (format!("{name}={value}"), *count);
         result.series_by_pair = pairs.iter().take(most).map(of_pair).collect();
         result.values_by_label = largest(values, most);
         result.bytes_by_label = largest(bytes, most);
@@ -191,7 +192,10 @@ impl MemSeries {
     fn may_have(&self, range: TimeRange) -> bool {
         let state = self.state.lock();
         let open = &state.open;
-        if open.first_t().is_some_and(|first| range.overlaps(first, open.last_t())) {
+        if open
+            .first_t()
+            .is_some_and(|first| range.overlaps(first, open.last_t()))
+        {
             return true;
         }
         let mut closed = state.closed.iter();
@@ -202,7 +206,10 @@ impl MemSeries {
             let open = rare.open.as_ref();
             open.is_some_and(|open| range.overlaps(open.first_t(), open.last_t()))
                 || rare.floats.iter().any(|sample| range.contains(sample.t))
-                || rare.histograms.iter().any(|sample| range.contains(sample.t))
+                || rare
+                    .histograms
+                    .iter()
+                    .any(|sample| range.contains(sample.t))
         })
     }
 }

@@ -59,7 +59,10 @@ mod tests {
         assert!(store.is_newest(&describe("4")));
         let helps: Vec<_> = store.get(Some("up")).into_iter().map(|m| m.help).collect();
         assert_eq!(helps, ["4", "6", "5", "3", "2"]);
-        let other = MetricMetadata { metric: "b".to_owned(), ..describe("x") };
+        let other = MetricMetadata {
+            metric: "b".to_owned(),
+            ..describe("x")
+        };
         store.set(&other, 1);
         assert_eq!(store.get(None).len(), 5);
     }

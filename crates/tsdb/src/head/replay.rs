@@ -35,7 +35,13 @@ impl TenantHead {
                 map.set_ref(series_ref, known);
                 return;
             }
-            let made = make_series(&mut index, fingerprint, &Pairs(labels), series_ref, &mut hint);
+            let made = make_series(
+                &mut index,
+                fingerprint,
+                &Pairs(labels),
+                series_ref,
+                &mut hint,
+            );
             made.set_defined();
             map.insert(made);
         })
@@ -64,7 +70,10 @@ impl TenantHead {
         let histograms = record.each_histogram(|series_ref, sample| {
             if let Some(series) = map.by_ref(series_ref) {
                 let mut state = series.state.lock();
-                note(sample.t, state.append_histogram(&sample, times.age, &self.files));
+                note(
+                    sample.t,
+                    state.append_histogram(&sample, times.age, &self.files),
+                );
             }
         });
         if first <= last {
@@ -77,7 +86,9 @@ impl TenantHead {
     pub(crate) fn replay_exemplar(&self, series_ref: u32, exemplar: &Exemplar, most: usize) {
         let series = self.series.read().by_ref(series_ref).map(Arc::clone);
         if let Some(series) = series {
-            self.exemplars.lock().push(series.series_ref, exemplar, most);
+            self.exemplars
+                .lock()
+                .push(series.series_ref, exemplar, most);
         }
     }
 }

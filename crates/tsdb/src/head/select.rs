@@ -240,7 +240,12 @@ impl TenantHead {
             LabelsNeeded::All => None,
             LabelsNeeded::Only(names) => {
                 let index = self.index.read();
-                Some(names.iter().filter_map(|name| index.name_id(name)).collect())
+                Some(
+                    names
+                        .iter()
+                        .filter_map(|name| index.name_id(name))
+                        .collect(),
+                )
             }
         };
         Ok(Box::new(HeadSeriesSet::new(
@@ -305,8 +310,7 @@ impl HeadSeriesSet {
             return index.labels(&series.labels);
         };
         let needed = |pair: &PairId| names.contains(&index.name_of(*pair));
-        let pairs: SmallVec<[PairId; 4]> =
-            series.labels.iter().copied().filter(needed).collect();
+        let pairs: SmallVec<[PairId; 4]> = series.labels.iter().copied().filter(needed).collect();
         if let Some(labels) = self.cache.get(&pairs) {
             return labels.clone();
         }
@@ -348,7 +352,12 @@ impl SeriesSet for HeadSeriesSet {
         let size = rest.len().div_ceil(parts.max(1)).max(1);
         let part = |refs: &[u32]| -> Box<dyn SeriesSet> {
             let head = Arc::clone(&self.head);
-            Box::new(Self::new(head, refs.to_vec(), self.range, self.names.clone()))
+            Box::new(Self::new(
+                head,
+                refs.to_vec(),
+                self.range,
+                self.names.clone(),
+            ))
         };
         rest.chunks(size).map(part).collect()
     }

@@ -31,11 +31,7 @@ pub(crate) struct MemSeries {
 }
 
 impl MemSeries {
-    pub(crate) fn new(
-        fingerprint: Fingerprint,
-        series_ref: u32,
-        labels: Box<[PairId]>,
-    ) -> Self {
+    pub(crate) fn new(fingerprint: Fingerprint, series_ref: u32, labels: Box<[PairId]>) -> Self {
         Self {
             fingerprint,
             series_ref,
@@ -189,12 +185,7 @@ impl SeriesState {
     }
 
     #[cold]
-    fn append_late(
-        &mut self,
-        sample: Sample,
-        limits: AgeLimits,
-        files: &ChunkFiles,
-    ) -> Appended {
+    fn append_late(&mut self, sample: Sample, limits: AgeLimits, files: &ChunkFiles) -> Appended {
         match self.sample_at(sample.t, files) {
             Some(Found::Float(v)) if v.to_bits() == sample.v.to_bits() => return Appended::Written,
             Some(_) => return Appended::Conflict,
@@ -298,7 +289,14 @@ impl SeriesState {
 
     /// Puts back a chunk that was open when the snapshot was taken, as a closed one.
     pub(crate) fn restore_open(&mut self, open: &OpenState<&[u8]>, files: &ChunkFiles) {
-        self.push_closed(open.first_t, open.last_t, open.bytes, open.kind, false, files);
+        self.push_closed(
+            open.first_t,
+            open.last_t,
+            open.bytes,
+            open.kind,
+            false,
+            files,
+        );
     }
 
     pub(crate) fn rare(&mut self) -> &mut RareState {
@@ -333,7 +331,14 @@ impl SeriesState {
                 let appended = chunk.append(sample.t, sample.v, sample.start);
                 debug_assert_eq!(appended, AppendResult::Appended, "fewer than a chunk takes");
             }
-            self.push_closed(first.t, last.t, &chunk.close(), ChunkKind::Float, true, files);
+            self.push_closed(
+                first.t,
+                last.t,
+                &chunk.close(),
+                ChunkKind::Float,
+                true,
+                files,
+            );
         }
         let mut open: Option<OpenHistogramChunk> = None;
         for sample in &histograms {

@@ -83,7 +83,9 @@ impl TenantHead {
         drop(map);
         self.exemplars.lock().remove(&gone);
         let removed = gone.len();
-        self.counters.series_removed.fetch_add(removed, Ordering::Relaxed);
+        self.counters
+            .series_removed
+            .fetch_add(removed, Ordering::Relaxed);
         removed as usize
     }
 }

@@ -88,13 +88,20 @@ impl fmt::Display for OpenReport {
         }
         if !self.replayed.damaged.is_empty() || !self.replayed.missing.is_empty() {
             let (damaged, missing) = (self.replayed.damaged.len(), self.replayed.missing.len());
-            write!(out, "; {damaged} damaged and {missing} missing parts of the log were skipped")?;
+            write!(
+                out,
+                "; {damaged} damaged and {missing} missing parts of the log were skipped"
+            )?;
         }
         if self.malformed > 0 {
             write!(out, "; {} malformed records were skipped", self.malformed)?;
         }
         if self.missing_chunks > 0 {
-            write!(out, "; {} chunks are gone with their files", self.missing_chunks)?;
+            write!(
+                out,
+                "; {} chunks are gone with their files",
+                self.missing_chunks
+            )?;
         }
         Ok(())
     }
@@ -112,10 +119,8 @@ impl Store {
         progress: &OpenProgress,
     ) -> Result<(Self, OpenReport), OpenError> {
         let chunks = config.dir.join("chunks");
-        let files = ChunkFiles::open(&chunks).map_err(|error| OpenError::Chunks {
-            dir: chunks,
-            error,
-        })?;
+        let files = ChunkFiles::open(&chunks, Arc::clone(&deps.disk))
+            .map_err(|error| OpenError::Chunks { dir: chunks, error })?;
         let files = Arc::new(files);
         let mut report = OpenReport::default();
         let mut restore = Restore::new(&config, &files, &deps.limits);
@@ -251,7 +256,9 @@ impl<'a> Restore<'a> {
                     None => self.malformed += 1,
                 },
                 FILES_FRAME => {
-                    last_file = payload.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+                    last_file = payload
+                        .first_chunk()
+                        .map(|bytes| u32::from_le_bytes(*bytes));
                 }
                 _ => self.malformed += 1,
             }

@@ -19,7 +19,8 @@ use model::write::{MetricMetadata, SeriesRow, WriteBatch};
 use proptest::prelude::*;
 
 use super::*;
-use crate::disk::RealDisk;
+use crate::disk::faulty::Faults;
+use crate::disk::{FaultyDisk, RealDisk};
 
 const NOW: i64 = 1_700_000_000_000;
 const MINUTE: i64 = 60_000;
@@ -44,7 +45,9 @@ fn open_with(dir: &Path, limits: Limits) -> Store {
         limits: Arc::new(move |_: &TenantId| Arc::clone(&limits)),
         instance: 7,
     };
-    Store::open(config, deps, &OpenProgress::default()).unwrap().0
+    Store::open(config, deps, &OpenProgress::default())
+        .unwrap()
+        .0
 }
 
 fn tenant() -> TenantId {
@@ -64,7 +67,11 @@ struct Builder(WriteBatch<Labels>);
 
 impl Builder {
     fn row(mut self, labels: Labels, samples: &[(i64, f64)]) -> Self {
-        let samples = samples.iter().map(|(t, v)| Sample { t: *t, v: *v, start: 0 });
+        let samples = samples.iter().map(|(t, v)| Sample {
+            t: *t,
+            v: *v,
+            start: 0,
+        });
         self.0.samples.extend(samples);
         self.end(labels)
     }
@@ -88,13 +95,17 @@ impl Builder {
 }
 
 fn write(store: &Store, batch: &Builder) -> WriteOutcome {
-    store.append(&tenant(), &Limits::default(), &batch.0).unwrap()
+    store
+        .append(&tenant(), &Limits::default(), &batch.0)
+        .unwrap()
 }
 
 fn read(store: &Store, matchers: &[(&str, MatchOp, &str)]) -> BTreeMap<Labels, SeriesSamples> {
     let each = matchers.iter();
     let request = SelectRequest {
-        matchers: each.map(|(n, op, v)| Matcher::new(n, *op, v).unwrap()).collect(),
+        matchers: each
+            .map(|(n, op, v)| Matcher::new(n, *op, v).unwrap())
+            .collect(),
         range: TimeRange::all(),
         labels: LabelsNeeded::All,
         max_series: 0,
@@ -188,7 +199,9 @@ fn fills_chunks_and_reads_them_back_in_order() {
     let value = |i: i64, t: i64| (t / 1000 * i) as f64 / 3.0;
     for step in 0..1_000 {
         let t = NOW - 5 * 3_600_000 + step * 15_000;
-        let rows = (0..5).fold(Builder::default(), |b, i| b.row(labels(i), &[(t, value(i64::from(i), t))]));
+        let rows = (0..5).fold(Builder::default(), |b, i| {
+            b.row(labels(i), &[(t, value(i64::from(i), t))])
+        });
         assert_eq!(write(&store, &rows).samples, 5);
     }
     let check = |store: &Store| {
@@ -196,7 +209,12 @@ fn fills_chunks_and_reads_them_back_in_order() {
         assert_eq!(found.len(), 5);
         for samples in found.values() {
             assert_eq!(samples.ts.len(), 1_000);
-            assert!(samples.ts.windows(2).all(|pair| pair[1] - pair[0] == 15_000));
+            assert!(
+                samples
+                    .ts
+                    .windows(2)
+                    .all(|pair| pair[1] - pair[0] == 15_000)
+            );
             assert!(samples.starts.is_empty());
         }
     };
@@ -213,7 +231,10 @@ fn fills_chunks_and_reads_them_back_in_order() {
 }
 
 fn histogram(t: i64, count: u64) -> HistogramSample {
-    let span = Span { offset: 0, length: 2 };
+    let span = Span {
+        offset: 0,
+        length: 2,
+    };
     HistogramSample {
         t,
         start: 0,
@@ -238,15 +259,31 @@ fn keeps_histograms_floats_between_and_late_ones() {
     let float = HistogramSample {
         t: at(61),
         start: 5,
-        histogram: Histogram::Float(Box::new(FloatHistogram { count: 2.5, sum: 1.0, ..FloatHistogram::default() })),
+        histogram: Histogram::Float(Box::new(FloatHistogram {
+            count: 2.5,
+            sum: 1.0,
+            ..FloatHistogram::default()
+        })),
     };
-    write(&store, &Builder::default().histograms(labels(1), &[float.clone(), histogram(at(62), 9)]));
+    write(
+        &store,
+        &Builder::default().histograms(labels(1), &[float.clone(), histogram(at(62), 9)]),
+    );
     // The same again is taken; something else at the same time is not.
-    let again = write(&store, &Builder::default().histograms(labels(1), &[float, histogram(at(62), 9)]));
+    let again = write(
+        &store,
+        &Builder::default().histograms(labels(1), &[float, histogram(at(62), 9)]),
+    );
     assert_eq!((again.histograms, again.rejected), (2, 0));
-    let other = write(&store, &Builder::default().histograms(labels(1), &[histogram(at(62), 8)]));
+    let other = write(
+        &store,
+        &Builder::default().histograms(labels(1), &[histogram(at(62), 8)]),
+    );
     assert_eq!(other.first_rejection.unwrap().id, "duplicate-timestamp");
-    let late = write(&store, &Builder::default().histograms(labels(1), &[histogram(at(55), 4)]));
+    let late = write(
+        &store,
+        &Builder::default().histograms(labels(1), &[histogram(at(55), 4)]),
+    );
     assert_eq!(late.histograms, 1);
     let check = |store: &Store| {
         let found = read(store, &[("__name__", MatchOp::Equal, "m1")]);
@@ -256,7 +293,10 @@ fn keeps_histograms_floats_between_and_late_ones() {
         let expected: Vec<i64> = (0..50).chain([55, 61, 62]).map(at).collect();
         assert_eq!(times, expected);
         assert_eq!(samples.histograms[51].histogram.count, 2.5);
-        assert_eq!(samples.histograms[49].histogram.positive_buckets, [50.0, 100.0]);
+        assert_eq!(
+            samples.histograms[49].histogram.positive_buckets,
+            [50.0, 100.0]
+        );
     };
     check(&store);
     drop(store);
@@ -271,16 +311,27 @@ fn keeps_histograms_floats_between_and_late_ones() {
 fn exemplars_and_metadata_survive_restarts() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let exemplar = Exemplar { labels: Labels::from_pairs([("trace_id", "1")]), v: 2.0, t: NOW };
+    let exemplar = Exemplar {
+        labels: Labels::from_pairs([("trace_id", "1")]),
+        v: 2.0,
+        t: NOW,
+    };
     let mut batch = Builder::default();
     batch.0.exemplars.push(exemplar.clone());
     batch = batch.row(labels(1), &[(NOW, 1.0)]);
-    batch.0.metadata.push(MetricMetadata { metric: "m1".to_owned(), help: "Help.".to_owned(), ..MetricMetadata::default() });
+    batch.0.metadata.push(MetricMetadata {
+        metric: "m1".to_owned(),
+        help: "Help.".to_owned(),
+        ..MetricMetadata::default()
+    });
     assert_eq!(write(&store, &batch).exemplars, 1);
     let check = |store: &Store| {
         let head = store.head(&tenant()).unwrap();
         let all = [vec![Matcher::new("job", MatchOp::Equal, "test").unwrap()]];
-        assert_eq!(head.exemplars(&all, TimeRange::all()), [(labels(1), vec![exemplar.clone()])]);
+        assert_eq!(
+            head.exemplars(&all, TimeRange::all()),
+            [(labels(1), vec![exemplar.clone()])]
+        );
         assert_eq!(head.metadata(Some("m1"))[0].help, "Help.");
     };
     check(&store);
@@ -298,10 +349,22 @@ fn refuses_with_the_limit_and_the_series_named() {
     let store = open(dir.path());
     write(&store, &Builder::default().row(labels(1), &[(NOW, 1.0)]));
     let check = |t: i64, id: &str| {
-        let outcome = write(&store, &Builder::default().row(labels(1), &[(t, 2.0)]).row(labels(2), &[(NOW, 1.0)]));
+        let outcome = write(
+            &store,
+            &Builder::default()
+                .row(labels(1), &[(t, 2.0)])
+                .row(labels(2), &[(NOW, 1.0)]),
+        );
         let rejection = outcome.first_rejection.unwrap();
-        assert_eq!((rejection.id, outcome.samples, outcome.rejected), (id, 1, 1));
-        assert!(rejection.message.contains("m1{instance=\"1\""), "{}", rejection.message);
+        assert_eq!(
+            (rejection.id, outcome.samples, outcome.rejected),
+            (id, 1, 1)
+        );
+        assert!(
+            rejection.message.contains("m1{instance=\"1\""),
+            "{}",
+            rejection.message
+        );
     };
     check(NOW, "duplicate-timestamp");
     check(NOW - 31 * MINUTE, "sample-too-old");
@@ -309,8 +372,14 @@ fn refuses_with_the_limit_and_the_series_named() {
     check(i64::MIN, "sample-too-old");
     check(i64::MAX, "sample-too-far-in-future");
 
-    let strict = Limits { out_of_order_time_window: DurationMs(0), max_series: 2, ..Limits::default() };
-    let late = Builder::default().row(labels(1), &[(NOW - 1, 2.0)]).row(labels(3), &[(NOW, 1.0)]);
+    let strict = Limits {
+        out_of_order_time_window: DurationMs(0),
+        max_series: 2,
+        ..Limits::default()
+    };
+    let late = Builder::default()
+        .row(labels(1), &[(NOW - 1, 2.0)])
+        .row(labels(3), &[(NOW, 1.0)]);
     let outcome = store.append(&tenant(), &strict, &late.0).unwrap();
     assert_eq!(outcome.rejected, 2);
     let ids: Vec<_> = outcome.first_rejection.iter().map(|r| r.id).collect();
@@ -323,7 +392,10 @@ fn idle_series_leave_memory_and_their_labels_with_them() {
     let store = open(dir.path());
     let old = NOW - 48 * 3_600_000;
     write(&store, &Builder::default().row(labels(1), &[(old, 1.0)]));
-    write(&store, &Builder::default().row(labels(2), &[(old, 1.0), (NOW, 1.0)]));
+    write(
+        &store,
+        &Builder::default().row(labels(2), &[(old, 1.0), (NOW, 1.0)]),
+    );
     store.truncate();
     let head = store.head(&tenant()).unwrap();
     assert_eq!(head.series_count(), 1);
@@ -360,7 +432,11 @@ fn writers_and_readers_at_once_see_whole_samples() {
         scope.spawn(move || {
             for _ in 0..50 {
                 for samples in read(store, &[("__name__", MatchOp::Regex, "m.")]).values() {
-                    let same = samples.ts.iter().zip(&samples.values).all(|(t, v)| *t as f64 == *v);
+                    let same = samples
+                        .ts
+                        .iter()
+                        .zip(&samples.values)
+                        .all(|(t, v)| *t as f64 == *v);
                     assert!(same && samples.ts.is_sorted());
                 }
             }
@@ -371,4 +447,162 @@ fn writers_and_readers_at_once_see_whole_samples() {
     let found = read(&open(dir.path()), &[]);
     assert_eq!(found.len(), 80);
     assert!(found.values().all(|samples| samples.ts.len() == 150));
+}
+
+/// Writes, snapshots, truncates, reopens; stops at the first fault. Returns what was
+/// acknowledged.
+fn life(dir: &Path, disk: &Arc<FaultyDisk>) -> BTreeMap<Labels, BTreeMap<i64, u64>> {
+    let mut acknowledged: BTreeMap<Labels, BTreeMap<i64, u64>> = BTreeMap::new();
+    let mut round = 0_i64;
+    for _ in 0..2 {
+        let Ok(store) = try_open(dir, Arc::clone(disk) as Arc<dyn Disk>) else {
+            return acknowledged;
+        };
+        for step in 0..60 {
+            let t = NOW - 2 * 3_600_000 + round * MINUTE;
+            round += 1;
+            for i in 0..2 {
+                let v = (round * i64::from(i + 3)) as f64;
+                let batch = Builder::default().row(labels(i), &[(t, v)]);
+                match store.append(&tenant(), &Limits::default(), &batch.0) {
+                    Ok(outcome) => {
+                        assert_eq!(outcome.samples, 1);
+                        acknowledged
+                            .entry(labels(i))
+                            .or_default()
+                            .insert(t, v.to_bits());
+                    }
+                    Err(_) => return acknowledged,
+                }
+            }
+            if step % 25 == 20 {
+                store.truncate();
+                if store.snapshot().is_err() {
+                    return acknowledged;
+                }
+            }
+        }
+        if store.close().is_err() {
+            return acknowledged;
+        }
+    }
+    acknowledged
+}
+
+fn try_open(dir: &Path, disk: Arc<dyn Disk>) -> Result<Store, OpenError> {
+    let mut wal = WalConfig::new(dir.join("wal"));
+    wal.min_free_bytes = 0;
+    wal.segment_bytes = 4 << 10;
+    let config = StoreConfig {
+        dir: dir.to_owned(),
+        wal,
+        retention: DurationMs(24 * 60 * MINUTE),
+    };
+    let limits = Arc::new(Limits::default());
+    let deps = OpenDeps {
+        disk,
+        clock: Arc::new(ManualClock::new(NOW)),
+        limits: Arc::new(move |_: &TenantId| Arc::clone(&limits)),
+        instance: 7,
+    };
+    Store::open(config, deps, &OpenProgress::default()).map(|(store, _)| store)
+}
+
+fn check_all_there(
+    dir: &Path,
+    disk: &Arc<FaultyDisk>,
+    acknowledged: &BTreeMap<Labels, BTreeMap<i64, u64>>,
+    case: &str,
+) {
+    let store = try_open(dir, Arc::clone(disk) as Arc<dyn Disk>).unwrap();
+    let found = read(&store, &[]);
+    for (labels, samples) in acknowledged {
+        let found: BTreeMap<i64, u64> = found
+            .get(labels)
+            .map(floats)
+            .unwrap_or_default()
+            .into_iter()
+            .collect();
+        for (t, v) in samples {
+            assert_eq!(found.get(t), Some(v), "{case}: {labels} at {t}");
+        }
+        let found = read(&store, &[]);
+        assert!(
+            found[labels].ts.windows(2).all(|pair| pair[0] < pair[1]),
+            "{case}"
+        );
+    }
+}
+
+#[test]
+fn power_lost_at_any_operation_loses_nothing_acknowledged() {
+    let dir = Path::new("/store");
+    let disk = Arc::new(FaultyDisk::new(1));
+    life(dir, &disk);
+    let total = disk.operations();
+    assert!(total > 200);
+    for at in (1..=total).step_by(3) {
+        let disk = Arc::new(FaultyDisk::new(at));
+        disk.set_faults(Faults {
+            lose_power_at: Some(at),
+            ..Faults::default()
+        });
+        let acknowledged = life(dir, &disk);
+        disk.restart();
+        check_all_there(
+            dir,
+            &disk,
+            &acknowledged,
+            &format!("power lost at operation {at}"),
+        );
+    }
+}
+
+#[test]
+fn a_failing_operation_loses_nothing_acknowledged_after_a_restart() {
+    let dir = Path::new("/store");
+    let disk = Arc::new(FaultyDisk::new(1));
+    life(dir, &disk);
+    let (total, mut at) = (disk.operations(), 1);
+    while at <= total {
+        let disk = Arc::new(FaultyDisk::new(at));
+        disk.set_faults(Faults {
+            fail_at: Some(at),
+            ..Faults::default()
+        });
+        let acknowledged = life(dir, &disk);
+        disk.restart();
+        check_all_there(dir, &disk, &acknowledged, &format!("operation {at} failed"));
+        at += 7;
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_writes_answers_reads_and_recovers() {
+    let dir = Path::new("/store");
+    let disk = Arc::new(FaultyDisk::new(3));
+    let store = try_open(dir, Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
+    let row = |step: i64| {
+        Builder::default().row(labels(1), &[(NOW - 3_600_000 + step * 1000, step as f64)])
+    };
+    disk.set_faults(Faults {
+        capacity: Some(60_000),
+        ..Faults::default()
+    });
+    let mut taken = 0;
+    let error = loop {
+        match store.append(&tenant(), &Limits::default(), &row(taken).0) {
+            Ok(_) => taken += 1,
+            Err(error) => break error,
+        }
+        assert!(taken < 10_000, "the disk never gets full");
+    };
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(read(&store, &[])[&labels(1)].ts.len() as i64, taken);
+    disk.set_faults(Faults::default());
+    // What was refused is sent again, and is durable this time.
+    write(&store, &row(taken));
+    drop(store);
+    let store = try_open(dir, Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
+    assert_eq!(read(&store, &[])[&labels(1)].ts.len() as i64, taken + 1);
 }
