@@ -5,3 +5,5 @@
 
 pub mod v1;
 pub mod v2;
+
+pub use prost::Message;

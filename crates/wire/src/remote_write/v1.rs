@@ -43,7 +43,7 @@ fn walk_series<'a>(series: &'a [u8], rows: &mut Rows<'a, '_>) -> Result<(), Faul
             }
             2 => {
                 expect(field, wire, Wire::Bytes)?;
-                rows.sample(sample(reader.bytes()?)?)?;
+                rows.sample(sample(reader.bytes()?, false)?)?;
             }
             3 => {
                 expect(field, wire, Wire::Bytes)?;
@@ -73,9 +73,9 @@ fn label(label: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     labels::pair(label)
 }
 
-/// A `Sample` of either version; 1.0 has no start.
+/// A `Sample` of either version. What is the start in 2.0 is an unknown field in 1.0.
 #[inline(always)]
-pub(super) fn sample(message: &[u8]) -> Result<Sample, Malformed> {
+pub(super) fn sample(message: &[u8], has_start: bool) -> Result<Sample, Malformed> {
     // As every sender writes it: the value, then the time.
     if let [0x09, rest @ ..] = message
         && let Some((value, [0x10, time @ ..])) = rest.split_first_chunk()
@@ -87,10 +87,11 @@ pub(super) fn sample(message: &[u8]) -> Result<Sample, Malformed> {
             return Ok(Sample { t, v, start: 0 });
         }
     }
-    any_sample(message)
+    any_sample(message, has_start)
 }
 
-fn any_sample(message: &[u8]) -> Result<Sample, Malformed> {
+#[inline(never)]
+fn any_sample(message: &[u8], has_start: bool) -> Result<Sample, Malformed> {
     let mut sample = Sample::default();
     let mut reader = Reader::new(message);
     while let Some((field, wire)) = reader.field()? {
@@ -103,7 +104,7 @@ fn any_sample(message: &[u8]) -> Result<Sample, Malformed> {
                 expect(field, wire, Wire::Varint)?;
                 sample.t = reader.varint()? as i64;
             }
-            3 => {
+            3 if has_start => {
                 expect(field, wire, Wire::Varint)?;
                 sample.start = reader.varint()? as i64;
             }

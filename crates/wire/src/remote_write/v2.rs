@@ -84,7 +84,7 @@ fn walk_series<'a>(
             }
             2 => {
                 expect(field, wire, Wire::Bytes)?;
-                rows.sample(v1::sample(reader.bytes()?)?)?;
+                rows.sample(v1::sample(reader.bytes()?, true)?)?;
                 has_samples = true;
             }
             3 => {
