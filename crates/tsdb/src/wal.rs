@@ -7,6 +7,8 @@
 //! Invariant: bytes once acknowledged are never written again. Each batch begins in a block of
 //! its own, so that a torn write can only hit records that nobody was told about.
 
+mod config;
+mod error;
 mod frame;
 pub mod segment;
 mod resync;
@@ -16,17 +18,17 @@ pub mod snapshot;
 pub mod record;
 
 use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use model::{Clock, ErrorKind};
+use model::Clock;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::disk::Disk;
+pub use config::{FsyncPolicy, WalConfig};
+pub use error::{CommitError, WalError};
 use frame::{FramePool, MAX_FRAME_OVERHEAD};
 pub use replay::{ReplayOptions, ReplayProgress, ReplayReport, replay};
 use writer::Writer;
@@ -65,125 +67,6 @@ impl fmt::Display for Lsn {
 /// What a record's payload is; the numbers belong to whoever commits and replays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RecordKind(pub u8);
-
-/// When a record is durable enough to acknowledge it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FsyncPolicy {
-    /// Once it is synced: survives a power loss.
-    Always,
-    /// Once it is written, with a sync at this interval: survives the death of the process, but
-    /// a power loss takes up to this much.
-    Interval(Duration),
-}
-
-/// How the log behaves.
-#[derive(Clone, Debug)]
-pub struct WalConfig {
-    /// Where its files are.
-    pub dir: PathBuf,
-    /// Size at which a new segment is begun, in bytes; at most 1 GiB.
-    pub segment_bytes: u64,
-    /// When a record counts as durable.
-    pub fsync: FsyncPolicy,
-    /// Free space of the file system below which writes are refused, in bytes.
-    pub min_free_bytes: u64,
-    /// The largest payload of one record, in bytes; at most 256 MiB.
-    pub max_record_bytes: usize,
-    /// Compressed bytes that may wait for the disk; writers beyond are refused. At most 1 GiB.
-    pub max_pending_bytes: usize,
-}
-
-impl WalConfig {
-    /// The defaults, for a directory.
-    pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            segment_bytes: 128 << 20,
-            fsync: FsyncPolicy::Always,
-            min_free_bytes: 256 << 20,
-            max_record_bytes: 64 << 20,
-            max_pending_bytes: 64 << 20,
-        }
-    }
-
-    fn check(&self) -> Result<(), WalError> {
-        let fits = self.segment_bytes <= 1 << 30
-            && self.max_record_bytes <= 256 << 20
-            && self.max_pending_bytes <= 1 << 30;
-        if fits { Ok(()) } else { Err(WalError::Config) }
-    }
-}
-
-/// Why the log cannot be opened, cut, truncated or replayed.
-#[derive(Debug, thiserror::Error)]
-pub enum WalError {
-    /// A size is out of its bounds.
-    #[error("a size of the write-ahead log's configuration is out of bounds")]
-    Config,
-    /// The file system said no.
-    #[error("write-ahead log {path}: {source}")]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// What it said.
-        source: io::Error,
-    },
-    /// The log has failed before; see [`Wal::is_poisoned`].
-    #[error("the write-ahead log has failed, a restart is needed")]
-    Poisoned,
-    /// There is no room for a new segment.
-    #[error("no room for the write-ahead log: {free_bytes} bytes are free")]
-    DiskFull {
-        /// Free bytes.
-        free_bytes: u64,
-    },
-}
-
-impl WalError {
-    fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { path, source }
-    }
-}
-
-/// Why a record is not in the log.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CommitError {
-    /// There is too little room. The log goes on by itself once there is more.
-    #[error("no room for the write-ahead log: {free_bytes} bytes are free")]
-    DiskFull {
-        /// Free bytes when that was found.
-        free_bytes: u64,
-    },
-    /// A write or a sync failed, now or before: nobody knows what is durable until the log has
-    /// been replayed, so that the process has to restart.
-    #[error("the write-ahead log has failed, a restart is needed")]
-    Failed,
-    /// The payload is larger than the limit.
-    #[error("record of {bytes} bytes, the limit of the write-ahead log is {limit}")]
-    TooLarge {
-        /// Bytes of the payload.
-        bytes: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// More waits for the disk than is allowed.
-    #[error("{pending_bytes} bytes wait for the disk already")]
-    Busy {
-        /// Bytes that wait.
-        pending_bytes: usize,
-    },
-}
-
-impl CommitError {
-    /// What a caller may make of it.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::TooLarge { .. } => ErrorKind::Invalid,
-            Self::DiskFull { .. } | Self::Failed | Self::Busy { .. } => ErrorKind::Unavailable,
-        }
-    }
-}
 
 /// Counters since the log was opened, and what it is like now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

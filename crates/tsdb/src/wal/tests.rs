@@ -1,8 +1,10 @@
 //! The log on disks that work, fill up, fail, and lose power.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
+use model::ErrorKind;
 use model::time::{ManualClock, SystemClock};
 
 use super::segment::{FIRST_FRAME, SegmentHeader, list_segments, segment_path};
