@@ -19,7 +19,7 @@ pub enum WalError {
         /// What it said.
         source: io::Error,
     },
-    /// The log has failed before; see [`Wal::is_poisoned`].
+    /// The log has failed before; see [`Wal::is_poisoned`](super::Wal::is_poisoned).
     #[error("the write-ahead log has failed, a restart is needed")]
     Poisoned,
     /// There is no room for a new segment.
