@@ -1,5 +1,6 @@
 //! Selectors: from stored samples to columns and windows.
 
+use model::histogram::ResetHint;
 use model::sample::is_stale;
 use model::select::{SelectRequest, SeriesSamples};
 use model::time::{TimeRange, TimestampMs};
@@ -250,7 +251,12 @@ fn to_samples(column: &mut Column, steps: Steps, samples: &mut SeriesSamples) {
             samples.values.push(*value);
         }
     }
-    for (step, histogram) in column.histograms.drain(..) {
+    for (step, mut histogram) in column.histograms.drain(..) {
+        // A sample may come back at several steps or at none, so that its hint says nothing of the
+        // sample before it.
+        if matches!(histogram.reset_hint, ResetHint::Reset | ResetHint::NotReset) {
+            std::sync::Arc::make_mut(&mut histogram).reset_hint = ResetHint::Unknown;
+        }
         samples.histograms.push(model::select::HistogramPoint {
             t: steps.time(step as usize),
             start: 0,

@@ -97,6 +97,13 @@ impl Evaluator<'_> {
         let is_counter = matches!(call.name, "rate" | "increase");
         self.stream_windows(&call.source, steps, &mut |tag, samples, windows| {
             out.reset(steps.count);
+            if call.name == "double_exponential_smoothing" {
+                let mut populated =
+                    (0..steps.count).filter(|step| !windows.windows[*step].is_empty());
+                populated
+                    .try_for_each(|step| crate::functions::check_params(call.name, &params, step))
+                    .map_err(EvalError::Execution)?;
+            }
             let input = super::kernel::RangeInput {
                 samples,
                 windows,
@@ -176,7 +183,7 @@ impl Evaluator<'_> {
         let drops_name = binary.op.drops_name() || binary.return_bool;
         let mut names = Names::default();
         self.stream(&binary.vector, steps, &mut |tag, column| {
-            if column.histograms.is_empty() {
+            if column.histograms.is_empty() && !binary.op.is_trim() {
                 scalar_op_floats(binary, &scalar, column);
             } else {
                 let mut annotations = self.annotations.borrow_mut();

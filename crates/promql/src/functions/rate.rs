@@ -6,7 +6,7 @@ use model::histogram::{Combined, FloatHistogram, ResetHint};
 use model::select::HistogramPoint;
 
 use crate::annotations::Note;
-use crate::eval::column::{Column, is_absent};
+use crate::eval::column::Column;
 use crate::eval::kernel::{KernelContext, RangeInput, Window};
 
 /// What distinguishes the three.
@@ -29,7 +29,6 @@ pub(super) fn rate(input: &RangeInput<'_>, out: &mut Column, context: &mut Kerne
             per_second: true,
         },
     );
-    note_if_no_counter(out, context);
 }
 
 /// `increase(m)`: increase of a counter.
@@ -43,7 +42,6 @@ pub(super) fn increase(input: &RangeInput<'_>, out: &mut Column, context: &mut K
             per_second: false,
         },
     );
-    note_if_no_counter(out, context);
 }
 
 /// `delta(m)`: change of a gauge.
@@ -57,18 +55,6 @@ pub(super) fn delta(input: &RangeInput<'_>, out: &mut Column, context: &mut Kern
             per_second: false,
         },
     );
-}
-
-/// Says so when floats were taken for a counter that does not have a counter's name.
-fn note_if_no_counter(out: &Column, context: &mut KernelContext<'_>) {
-    let name = context.metric_name;
-    let usual = ["_total", "_sum", "_count", "_bucket"];
-    if name.is_empty() || usual.iter().any(|suffix| name.ends_with(suffix)) {
-        return;
-    }
-    if out.floats.iter().any(|value| !is_absent(*value)) {
-        context.note_arg(0, &Note::PossibleNonCounter(name));
-    }
 }
 
 fn extrapolated(
