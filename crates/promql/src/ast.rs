@@ -233,11 +233,15 @@ pub enum BinaryOp {
     Or,
     /// `unless`
     Unless,
+    /// `</`: what of a histogram lies below
+    TrimUpper,
+    /// `>/`: what of a histogram lies above
+    TrimLower,
 }
 
 impl BinaryOp {
     /// All of them with their symbols.
-    pub const ALL: [(Self, &'static str); 16] = [
+    pub const ALL: [(Self, &'static str); 18] = [
         (Self::Add, "+"),
         (Self::Sub, "-"),
         (Self::Mul, "*"),
@@ -254,6 +258,8 @@ impl BinaryOp {
         (Self::And, "and"),
         (Self::Or, "or"),
         (Self::Unless, "unless"),
+        (Self::TrimUpper, "</"),
+        (Self::TrimLower, ">/"),
     ];
 
     /// Finds one by its symbol.
@@ -280,6 +286,11 @@ impl BinaryOp {
         )
     }
 
+    /// Whether it cuts histograms.
+    pub fn is_trim(self) -> bool {
+        matches!(self, Self::TrimUpper | Self::TrimLower)
+    }
+
     /// Whether it is one of `and`, `or`, `unless`.
     pub fn is_set(self) -> bool {
         matches!(self, Self::And | Self::Or | Self::Unless)
@@ -287,7 +298,7 @@ impl BinaryOp {
 
     /// Whether its result is another quantity, so that the metric name goes.
     pub fn drops_name(self) -> bool {
-        !self.is_comparison() && !self.is_set()
+        !self.is_comparison() && !self.is_set() && !self.is_trim()
     }
 }
 

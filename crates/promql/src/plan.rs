@@ -13,7 +13,7 @@ use model::matcher::Matcher;
 use model::select::LabelsNeeded;
 
 use crate::annotations::Pos;
-use crate::ast::{AggregateOp, At, BinaryOp, Expr, Grouping, Matching};
+use crate::ast::{AggregateOp, At, BinaryOp, Cardinality, Expr, Grouping, Matching};
 use crate::eval::kernel::{BucketKernel, ElementKernel, RangeKernel, Special};
 use crate::value::ValueType;
 
@@ -210,6 +210,56 @@ pub struct VectorVector {
     pub lhs: Node,
     /// The right side.
     pub rhs: Node,
+}
+
+impl Node {
+    /// Whether the series of this vector still differ when their names are dropped: because they
+    /// have one name, or none any more.
+    pub(crate) fn stays_distinct(&self) -> bool {
+        match &self.kind {
+            NodeKind::Select(select) => select.name.is_some(),
+            NodeKind::Range(call) => !call.keeps_name || call.source.stays_distinct(),
+            NodeKind::Element(call) => !call.keeps_name || call.input.stays_distinct(),
+            NodeKind::Negate(_) | NodeKind::Buckets(_) => true,
+            NodeKind::Invariant(input) => input.stays_distinct(),
+            NodeKind::VectorScalar(binary) => binary.drops_name() || binary.vector.stays_distinct(),
+            NodeKind::VectorVector(binary) => {
+                let one_to_one = binary.matching.cardinality == Cardinality::OneToOne;
+                one_to_one && (binary.op.drops_name() || binary.return_bool)
+            }
+            NodeKind::Aggregate(aggregate) => match (aggregate.op, &aggregate.grouping) {
+                (
+                    AggregateOp::Topk
+                    | AggregateOp::Bottomk
+                    | AggregateOp::Limitk
+                    | AggregateOp::LimitRatio,
+                    _,
+                ) => aggregate.input.stays_distinct(),
+                (AggregateOp::CountValues, _) => false,
+                (_, Grouping::By(labels)) => labels.iter().all(|label| &**label != METRIC_NAME),
+                (_, Grouping::Without(_)) => true,
+            },
+            NodeKind::Special(Special::Vector | Special::Timestamp, _) => true,
+            _ => false,
+        }
+    }
+}
+
+impl RangeSource {
+    /// As of [`Node`].
+    pub(crate) fn stays_distinct(&self) -> bool {
+        match self {
+            Self::Select(select, _) => select.name.is_some(),
+            Self::Subquery(subquery) => subquery.input.stays_distinct(),
+        }
+    }
+}
+
+impl VectorScalar {
+    /// Whether the metric name goes.
+    pub(crate) fn drops_name(&self) -> bool {
+        self.op.drops_name() || self.return_bool
+    }
 }
 
 impl Select {

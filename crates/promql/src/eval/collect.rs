@@ -84,6 +84,18 @@ impl<'e, 'a> Merged<'e, 'a> {
         self.collected.push(labels, column)?;
         Ok(true)
     }
+
+    /// Adds a series of a stream, taking its column.
+    pub(super) fn add(&mut self, tag: Tag<'_>, column: &mut Column) -> Result<(), EvalError> {
+        if column.is_empty() {
+            return Ok(());
+        }
+        if self.push(tag.to_labels(), std::mem::take(column))? {
+            Ok(())
+        } else {
+            Err(EvalError::same_labels())
+        }
+    }
 }
 
 impl<'a> Evaluator<'a> {
@@ -94,17 +106,7 @@ impl<'a> Evaluator<'a> {
         steps: Steps,
     ) -> Result<Collected<'e, 'a>, EvalError> {
         let mut merged = Merged::new(self);
-        self.stream(node, steps, &mut |tag, column| {
-            if column.is_empty() {
-                return Ok(());
-            }
-            let column = std::mem::take(column);
-            if merged.push(tag.to_labels(), column)? {
-                Ok(())
-            } else {
-                Err(EvalError::same_labels())
-            }
-        })?;
+        self.stream(node, steps, &mut |tag, column| merged.add(tag, column))?;
         Ok(merged.collected)
     }
 }

@@ -4,8 +4,8 @@ use model::labels::{Labels, LabelsBuilder};
 use regex::Regex;
 
 use super::column::Steps;
-use super::stream::{Names, Sink};
-use super::tag::Tag;
+use super::stream::Sink;
+use super::tag::{HashedSet, Tag};
 use super::{EvalError, Evaluator};
 use crate::plan::Node;
 
@@ -86,11 +86,15 @@ impl Evaluator<'_> {
         sink: &mut Sink<'_>,
         change: impl Fn(&Labels) -> Option<Labels>,
     ) -> Result<(), EvalError> {
-        let mut names = Names::default();
+        let mut seen = HashedSet::default();
         self.stream(input, steps, &mut |tag, column| {
             let labels = tag.to_labels();
             let changed = change(&labels).unwrap_or(labels);
-            sink(names.check(Tag::of(&changed))?, column)
+            let tag = Tag::of(&changed);
+            if !seen.insert(tag.fingerprint().0) {
+                return Err(EvalError::same_labels());
+            }
+            sink(tag, column)
         })
     }
 }

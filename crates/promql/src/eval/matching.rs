@@ -276,7 +276,7 @@ impl Matcher<'_> {
         };
         let mut out = Column::absent(self.steps.count);
         let op = self.binary.op;
-        if lhs.histograms.is_empty() && rhs.histograms.is_empty() {
+        if lhs.histograms.is_empty() && rhs.histograms.is_empty() && !op.is_trim() {
             for (step, (l, r)) in lhs.floats.iter().zip(&rhs.floats).enumerate() {
                 if is_absent(*l) || is_absent(*r) {
                     continue;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::histogram::{FloatHistogram, ResetHint};
+use model::histogram::{FloatHistogram, Keep, ResetHint};
 
 use crate::annotations::{Annotations, Note, Pos};
 use crate::ast::BinaryOp;
@@ -87,6 +87,9 @@ pub(crate) fn apply(
 ) -> Outcome {
     let of = |holds: bool| if holds { Outcome::Keep } else { Outcome::Drop };
     match (lhs, rhs) {
+        (Operand::Float(_), Operand::Float(_)) if op.is_trim() => {
+            unknown(op, lhs, rhs, pos, annotations)
+        }
         (Operand::Float(l), Operand::Float(r)) => match compare(op, l, r) {
             Some(holds) => of(holds),
             None => Outcome::Float(arithmetic(op, l, r)),
@@ -105,6 +108,16 @@ pub(crate) fn apply(
             divided.divide(divisor);
             divided.compact();
             Outcome::Histogram(Arc::new(divided))
+        }
+        (Operand::Histogram(h), Operand::Float(limit)) if op.is_trim() => {
+            let keep = if op == BinaryOp::TrimUpper {
+                Keep::Below
+            } else {
+                Keep::Above
+            };
+            let mut trimmed = h.trim(keep, limit);
+            trimmed.compact();
+            Outcome::Histogram(Arc::new(trimmed))
         }
         (Operand::Histogram(l), Operand::Histogram(r)) => match op {
             BinaryOp::Add | BinaryOp::Sub => combine(op, l, r, pos, annotations),

@@ -225,7 +225,7 @@ fn choose(
             chosen.extend(group.iter().filter(there).take(*k));
         }
         Choice::Ratio(ratio) => chosen.extend(group.iter().filter(|at| {
-            let hash = Tag::of(&collected.series[**at].labels).fingerprint().0 as u64;
+            let hash = upstream_hash(&collected.series[**at].labels);
             let offset = hash as f64 / u64::MAX as f64;
             if *ratio >= 0.0 {
                 offset < *ratio
@@ -234,6 +234,22 @@ fn choose(
             }
         })),
     }
+}
+
+/// The hash by which upstream samples series, so that both sample the same: XXH64 over the labels,
+/// each name and value behind its length (a byte; from 255 on, 255 and three bytes).
+fn upstream_hash(labels: &model::Labels) -> u64 {
+    let mut data = Vec::with_capacity(256);
+    for text in labels.iter().flat_map(|(name, value)| [name, value]) {
+        let length = text.len();
+        if length < 255 {
+            data.push(length as u8);
+        } else {
+            data.extend_from_slice(&[255, length as u8, (length >> 8) as u8, (length >> 16) as u8]);
+        }
+        data.extend_from_slice(text.as_bytes());
+    }
+    xxhash_rust::xxh64::xxh64(&data, 0)
 }
 
 /// The value below which a share `q` of the values lies, interpolated; NaN counts as smallest.

@@ -1,11 +1,11 @@
 //! Streams of series: each node pushes its series, as columns, into a sink.
 
-use super::collect::Collected;
+use super::collect::{Collected, Merged};
 use super::column::{Column, ScalarColumn, Steps, is_absent};
 use super::kernel::{KernelContext, Special};
 use super::operator::{self, Operand, Outcome};
 use super::select::{Yield, broadcast};
-use super::tag::{HashedSet, Tag};
+use super::tag::Tag;
 use super::{EvalError, Evaluator};
 use crate::annotations::Note;
 use crate::plan::{ElementCall, Node, NodeKind, RangeCall, VectorScalar};
@@ -23,16 +23,30 @@ impl Evaluator<'_> {
     ) -> Result<(), EvalError> {
         match &node.kind {
             NodeKind::Select(select) => self.stream_select(select, steps, Yield::Value, sink),
-            NodeKind::Range(call) => self.stream_range(node, call, steps, sink),
-            NodeKind::Element(call) => self.stream_element(node, call, steps, sink),
-            NodeKind::VectorScalar(binary) => self.stream_scalar_op(node, binary, steps, sink),
-            NodeKind::Negate(input) => {
-                let mut names = Names::default();
-                self.stream(input, steps, &mut |tag, column| {
-                    negate(column);
-                    sink(names.drop(tag)?, column)
+            NodeKind::Range(call) => {
+                let distinct = call.keeps_name || call.source.stays_distinct();
+                self.distinct(distinct, sink, |sink| {
+                    self.stream_range(node, call, steps, sink)
                 })
             }
+            NodeKind::Element(call) => {
+                let distinct = call.keeps_name || call.input.stays_distinct();
+                self.distinct(distinct, sink, |sink| {
+                    self.stream_element(node, call, steps, sink)
+                })
+            }
+            NodeKind::VectorScalar(binary) => {
+                let distinct = !binary.drops_name() || binary.vector.stays_distinct();
+                self.distinct(distinct, sink, |sink| {
+                    self.stream_scalar_op(node, binary, steps, sink)
+                })
+            }
+            NodeKind::Negate(input) => self.distinct(input.stays_distinct(), sink, |sink| {
+                self.stream(input, steps, &mut |tag, column| {
+                    negate(column);
+                    sink(tag.without_name(), column)
+                })
+            }),
             NodeKind::Invariant(input) => {
                 self.stream(input, Steps::instant(steps.start), &mut |tag, column| {
                     broadcast(column, steps.count);
@@ -61,6 +75,23 @@ impl Evaluator<'_> {
                 "expected an instant vector".to_owned(),
             )),
         }
+    }
+
+    /// Streams what `run` streams. Where its series may have come to have the same labels, as
+    /// their names were dropped, they are merged first, which fails where two have a value at one
+    /// step.
+    fn distinct(
+        &self,
+        distinct: bool,
+        sink: &mut Sink<'_>,
+        run: impl FnOnce(&mut Sink<'_>) -> Result<(), EvalError>,
+    ) -> Result<(), EvalError> {
+        if distinct {
+            return run(sink);
+        }
+        let mut merged = Merged::new(self);
+        run(&mut |tag, column| merged.add(tag, column))?;
+        self.replay(merged.collected, sink)
     }
 
     /// Streams what was collected.
@@ -92,7 +123,6 @@ impl Evaluator<'_> {
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
         let params = self.params(&call.params, steps)?;
-        let mut names = Names::default();
         let mut out = Column::default();
         let is_counter = matches!(call.name, "rate" | "increase");
         self.stream_windows(&call.source, steps, &mut |tag, samples, windows| {
@@ -133,7 +163,7 @@ impl Evaluator<'_> {
             let tag = if call.keeps_name {
                 tag
             } else {
-                names.drop(tag)?
+                tag.without_name()
             };
             sink(tag, &mut out)
         })
@@ -147,7 +177,6 @@ impl Evaluator<'_> {
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
         let params = self.params(&call.params, steps)?;
-        let mut names = Names::default();
         self.stream(&call.input, steps, &mut |tag, column| {
             {
                 let mut annotations = self.annotations.borrow_mut();
@@ -166,7 +195,7 @@ impl Evaluator<'_> {
             let tag = if call.keeps_name {
                 tag
             } else {
-                names.drop(tag)?
+                tag.without_name()
             };
             sink(tag, column)
         })
@@ -180,8 +209,7 @@ impl Evaluator<'_> {
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
         let scalar = self.scalar(&binary.scalar, steps)?;
-        let drops_name = binary.op.drops_name() || binary.return_bool;
-        let mut names = Names::default();
+        let drops_name = binary.drops_name();
         self.stream(&binary.vector, steps, &mut |tag, column| {
             if column.histograms.is_empty() && !binary.op.is_trim() {
                 scalar_op_floats(binary, &scalar, column);
@@ -192,7 +220,7 @@ impl Evaluator<'_> {
             if column.is_empty() {
                 return Ok(());
             }
-            sink(if drops_name { names.drop(tag)? } else { tag }, column)
+            sink(if drops_name { tag.without_name() } else { tag }, column)
         })
     }
 
@@ -203,8 +231,7 @@ impl Evaluator<'_> {
         steps: Steps,
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
-        let mut names = Names::default();
-        let mut named = |tag: Tag<'_>, column: &mut Column| sink(names.drop(tag)?, column);
+        let mut named = |tag: Tag<'_>, column: &mut Column| sink(tag.without_name(), column);
         match &input.kind {
             NodeKind::Select(select) => self.stream_select(select, steps, Yield::Time, &mut named),
             NodeKind::Invariant(inner) if matches!(inner.kind, NodeKind::Select(_)) => self
@@ -235,7 +262,9 @@ impl Evaluator<'_> {
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
         match (special, args) {
-            (Special::Timestamp, [input]) => self.stream_timestamp(input, steps, sink),
+            (Special::Timestamp, [input]) => self.distinct(input.stays_distinct(), sink, |sink| {
+                self.stream_timestamp(input, steps, sink)
+            }),
             (Special::LabelReplace, _) => self.label_replace(args, steps, sink),
             (Special::LabelJoin, _) => self.label_join(args, steps, sink),
             (Special::Vector, [input]) => {
@@ -256,33 +285,6 @@ impl Evaluator<'_> {
                 let collected = self.special(node, special, args, steps)?;
                 self.replay(collected, sink)
             }
-        }
-    }
-}
-
-/// Watches over series losing their names: two that differ only in the name are an error then.
-#[derive(Default)]
-pub(super) struct Names {
-    seen: HashedSet,
-}
-
-impl Names {
-    /// The series without its name.
-    pub(super) fn drop<'t>(&mut self, tag: Tag<'t>) -> Result<Tag<'t>, EvalError> {
-        let nameless = tag.without_name();
-        // Where all have one name, or none had one any more, they still differ.
-        if tag.name.is_none() && !tag.nameless {
-            return self.check(nameless);
-        }
-        Ok(nameless)
-    }
-
-    /// The series, which must differ from all before.
-    pub(super) fn check<'t>(&mut self, tag: Tag<'t>) -> Result<Tag<'t>, EvalError> {
-        if self.seen.insert(tag.fingerprint().0) {
-            Ok(tag)
-        } else {
-            Err(EvalError::same_labels())
         }
     }
 }

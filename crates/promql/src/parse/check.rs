@@ -189,6 +189,13 @@ impl Checker<'_> {
             if op.is_set() {
                 return self.set_with_scalar(op, pos);
             }
+            if op.is_trim() {
+                let message = format!(
+                    "operator {:?} not allowed for Scalar operations",
+                    op.symbol()
+                );
+                return self.error(pos, message);
+            }
         }
         if lhs != rhs && op.is_set() {
             return self.set_with_scalar(op, pos);

@@ -23,6 +23,7 @@ pub(super) fn convert(expr: &theirs::Expr, text: &str, scan: &Scan) -> Result<Ex
         text,
         scan,
         next: 0,
+        next_trim: 0,
     };
     let converted = converter.expr(expr)?;
     debug_assert_eq!(converter.next, scan.operands.len(), "operands of {text}");
@@ -64,6 +65,8 @@ struct Converter<'a> {
     scan: &'a Scan,
     /// The next operand of the scan: the tree is walked in the order of the text.
     next: usize,
+    /// The next `<` or `>` of the scan.
+    next_trim: usize,
 }
 
 impl Converter<'_> {
@@ -188,11 +191,25 @@ impl Converter<'_> {
         })
     }
 
+    /// The operator that a symbol of the rewritten text stands for.
+    fn symbol(&mut self, symbol: String) -> String {
+        if symbol != "<" && symbol != ">" {
+            return symbol;
+        }
+        let trims = self.scan.trims.get(self.next_trim).copied();
+        self.next_trim += 1;
+        if trims == Some(true) {
+            symbol + "/"
+        } else {
+            symbol
+        }
+    }
+
     fn binary(&mut self, binary: &theirs::BinaryExpr) -> Result<Expr, ParseError> {
         let lhs = self.expr(&binary.lhs)?;
-        let rhs = self.expr(&binary.rhs)?;
         let start = lhs.pos.start;
-        let symbol = binary.op.to_string();
+        let symbol = self.symbol(binary.op.to_string());
+        let rhs = self.expr(&binary.rhs)?;
         let unknown = || self.error(start, format!("unknown operator {symbol:?}"));
         let op = BinaryOp::from_symbol(&symbol).ok_or_else(unknown)?;
         let mut matching = Matching::default();

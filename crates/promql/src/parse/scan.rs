@@ -30,6 +30,9 @@ pub(super) struct Scan {
     pub strings: Vec<String>,
     /// The operands, in the order of the text.
     pub operands: Vec<Operand>,
+    /// For each `<` and `>` of the rewritten text, whether it stands for `</` or `>/`, which the
+    /// grammar does not know.
+    pub trims: Vec<bool>,
     /// How deep brackets nest, and how many operators there are.
     pub complexity: usize,
 }
@@ -171,6 +174,13 @@ impl Scanner<'_> {
         let rest = &self.text.as_bytes()[self.at..];
         let two = matches!(rest, [b'=' | b'!' | b'<' | b'>', b'=', ..]);
         self.operand_next = true;
+        if matches!(rest, [b'<' | b'>', ..]) && !two {
+            let trim = rest.get(1) == Some(&b'/');
+            self.out.trims.push(trim);
+            self.copy(1);
+            self.at += usize::from(trim);
+            return Ok(());
+        }
         self.copy(if two { 2 } else { 1 });
         Ok(())
     }
