@@ -31,7 +31,11 @@ fuzz_target!(|bytes: &[u8]| {
         max_label_value_length: 0,
         ..Limits::default()
     };
-    let version = if choice & 1 == 0 { Version::V1 } else { Version::V2 };
+    let version = if choice & 1 == 0 {
+        Version::V1
+    } else {
+        Version::V2
+    };
     let expected = match version {
         Version::V1 => v1::WriteRequest::decode(body).map(|request| rows_v1(&request)),
         Version::V2 => v2::Request::decode(body).map(|request| rows_v2(&request)),
@@ -79,7 +83,10 @@ fn rows(decoded: &Decoded<'_>) -> Rows {
 fn sound(pairs: Vec<(String, String)>) -> Option<Vec<(String, String)>> {
     let sorted = pairs.windows(2).all(|two| two[0].0 < two[1].0);
     let nameless = pairs.iter().any(|(name, _)| name.is_empty());
-    let kept: Vec<_> = pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+    let kept: Vec<_> = pairs
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .collect();
     let named = kept.iter().any(|(name, _)| name == "__name__");
     (sorted && !nameless && named).then_some(kept)
 }
@@ -87,9 +94,14 @@ fn sound(pairs: Vec<(String, String)>) -> Option<Vec<(String, String)>> {
 fn rows_v1(request: &v1::WriteRequest) -> Rows {
     let mut rows = Vec::new();
     for series in &request.timeseries {
-        let pairs = series.labels.iter().map(|l| (l.name.clone(), l.value.clone()));
+        let pairs = series
+            .labels
+            .iter()
+            .map(|l| (l.name.clone(), l.value.clone()));
         let samples = series.samples.iter();
-        let samples: Vec<_> = samples.map(|s| (s.timestamp, s.value.to_bits(), 0)).collect();
+        let samples: Vec<_> = samples
+            .map(|s| (s.timestamp, s.value.to_bits(), 0))
+            .collect();
         if let Some(pairs) = sound(pairs.collect())
             && !samples.is_empty()
         {
@@ -110,7 +122,9 @@ fn rows_v2(request: &v2::Request) -> Rows {
         let Some(texts) = texts.filter(|texts| texts.len() % 2 == 0) else {
             continue;
         };
-        let pairs = texts.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone()));
+        let pairs = texts
+            .chunks(2)
+            .map(|pair| (pair[0].clone(), pair[1].clone()));
         let start = |start| match start {
             0 => series.created_timestamp,
             start => start,

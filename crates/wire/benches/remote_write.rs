@@ -17,8 +17,15 @@ const T: i64 = 1_790_000_000_000;
 
 /// The labels of the request, by series.
 fn fleet() -> Vec<Vec<(String, String)>> {
-    let bounds = ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"];
-    let handlers = ["/api/v1/orders", "/api/v1/cart/items", "/healthz", "/api/v1/checkout"];
+    let bounds = [
+        "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf",
+    ];
+    let handlers = [
+        "/api/v1/orders",
+        "/api/v1/cart/items",
+        "/healthz",
+        "/api/v1/checkout",
+    ];
     let own = |(name, value): (&str, String)| (name.to_owned(), value);
     let mut series = Vec::new();
     for i in 0..SERIES {
@@ -48,7 +55,10 @@ fn fleet() -> Vec<Vec<(String, String)>> {
 
 fn request_v1() -> Vec<u8> {
     let one = |(i, labels): (usize, Vec<(String, String)>)| v1::TimeSeries {
-        labels: labels.into_iter().map(|(name, value)| v1::Label { name, value }).collect(),
+        labels: labels
+            .into_iter()
+            .map(|(name, value)| v1::Label { name, value })
+            .collect(),
         samples: vec![v1::Sample {
             value: i as f64 + 0.25,
             timestamp: T,
@@ -87,7 +97,11 @@ fn request_v2() -> Vec<u8> {
 }
 
 fn remote_write(criterion: &mut Criterion) {
-    let text: usize = fleet().iter().flatten().map(|(n, v)| n.len() + v.len()).sum();
+    let text: usize = fleet()
+        .iter()
+        .flatten()
+        .map(|(n, v)| n.len() + v.len())
+        .sum();
     let labels = text / SERIES;
     let mut group = criterion.benchmark_group(format!("remote_write/{labels}_bytes_of_labels"));
     group.throughput(Throughput::Elements(SERIES as u64));
@@ -115,7 +129,12 @@ fn remote_write(criterion: &mut Criterion) {
     }
     let body = request_v1();
     group.bench_function("V1/prost", |bencher| {
-        bencher.iter(|| v1::WriteRequest::decode(black_box(body.as_slice())).unwrap().timeseries.len());
+        bencher.iter(|| {
+            v1::WriteRequest::decode(black_box(body.as_slice()))
+                .unwrap()
+                .timeseries
+                .len()
+        });
     });
     group.finish();
 }

@@ -244,23 +244,26 @@ impl<'a, 'l> Rows<'a, 'l> {
     }
 }
 
+/// The prefix of the name `__name__`, which with its length of eight is all of it.
+pub(super) const METRIC_NAME_PREFIX: u64 = u64::from_be_bytes(*b"__name__");
+
 /// What is gathered of a row's labels in passing, without a branch that is ever taken for a row
 /// that is sound.
 #[derive(Default)]
 pub(super) struct Checks<'a> {
-    hasher: FingerprintHasher,
-    count: usize,
-    longest_name: usize,
-    longest_value: usize,
+    pub(super) hasher: FingerprintHasher,
+    pub(super) count: usize,
+    pub(super) longest_name: usize,
+    pub(super) longest_value: usize,
     last_name: &'a [u8],
     last_prefix: u64,
-    named: bool,
-    disordered: bool,
-    empty_name: bool,
+    pub(super) named: bool,
+    pub(super) disordered: bool,
+    pub(super) empty_name: bool,
 }
 
 impl<'a> Checks<'a> {
-    /// A label whose strings are hashed here.
+    /// Adds a label.
     #[inline(always)]
     pub(super) fn label(&mut self, name: &'a [u8], value: &'a [u8]) {
         self.name(name, prefix(name));
@@ -269,21 +272,6 @@ impl<'a> Checks<'a> {
             self.hasher.push(string_hash(name));
             self.hasher.push(string_hash(value));
             self.value(value.len());
-        }
-    }
-
-    /// A label whose strings were hashed before.
-    #[inline(always)]
-    pub(super) fn hashed_label(
-        &mut self,
-        (name, name_prefix, name_hash): (&'a [u8], u64, u128),
-        (value_len, value_hash): (usize, u128),
-    ) {
-        self.name(name, name_prefix);
-        if value_len > 0 {
-            self.hasher.push(name_hash);
-            self.hasher.push(value_hash);
-            self.value(value_len);
         }
     }
 
@@ -300,8 +288,7 @@ impl<'a> Checks<'a> {
 
     #[inline(always)]
     fn value(&mut self, len: usize) {
-        const METRIC_NAME: u64 = u64::from_be_bytes(*b"__name__");
-        self.named |= (self.last_prefix == METRIC_NAME) & (self.last_name.len() == 8);
+        self.named |= (self.last_prefix == METRIC_NAME_PREFIX) & (self.last_name.len() == 8);
         self.longest_value = self.longest_value.max(len);
         self.count += 1;
     }

@@ -1,10 +1,12 @@
 //! `io.prometheus.write.v2.Request`: each distinct string once, series refer to them.
 
+use model::fingerprint::FingerprintHasher;
+
 use super::decode::Fault;
 use super::faults::RowFault;
 use super::labels::{RawLabels, Symbol, SymbolTable, for_each_ref};
 use super::protobuf::{Malformed, Reader, Wire, expect};
-use super::rows::{Checks, Memory, Rows};
+use super::rows::{Checks, METRIC_NAME_PREFIX, Memory, Rows};
 use super::{exemplar, histogram, metadata, v1};
 
 /// Reads and hashes the symbols, wherever in the request they stand.
@@ -163,7 +165,7 @@ fn check_refs<'a>(
     table: &'a SymbolTable<'a>,
     checks: &mut Checks<'a>,
 ) -> Result<Checked, Malformed> {
-    let mut metric = None;
+    let mut pairs = Pairs::new(table);
     let mut refs = Reader::new(packed);
     while !refs.is_empty() {
         let name = refs.varint()? as u32;
@@ -171,15 +173,15 @@ fn check_refs<'a>(
             return Ok((Some(RowFault::OddReferences), None));
         }
         let value = refs.varint()? as u32;
-        if let Err(fault) = check_pair(name, value, table, checks, &mut metric) {
+        if !pairs.push(name, value) {
             // The rest is walked for its form alone.
             while !refs.is_empty() {
                 refs.varint()?;
             }
-            return Ok((Some(fault), None));
+            return Ok((Some(out_of_range(name, value, table)), None));
         }
     }
-    Ok((None, metric))
+    Ok((None, pairs.finish(checks)))
 }
 
 fn check_spread_refs<'a>(
@@ -187,38 +189,113 @@ fn check_spread_refs<'a>(
     table: &'a SymbolTable<'a>,
     checks: &mut Checks<'a>,
 ) -> Result<Checked, Malformed> {
-    let (mut name, mut fault, mut metric) = (None, None, None);
+    let (mut name, mut fault) = (None, None);
+    let mut pairs = Pairs::new(table);
     for_each_ref(series, &mut |at| match name.take() {
         None => name = Some(at),
-        Some(name) if fault.is_none() => {
-            fault = check_pair(name, at, table, checks, &mut metric).err();
+        Some(name) => {
+            if fault.is_none() && !pairs.push(name, at) {
+                fault = Some(out_of_range(name, at, table));
+            }
         }
-        Some(_) => {}
     })?;
     if name.is_some() {
         fault = fault.or(Some(RowFault::OddReferences));
     }
-    Ok((fault, metric))
+    let metric = pairs.finish(checks);
+    Ok((fault, metric.filter(|_| fault.is_none())))
 }
 
-#[inline(always)]
-fn check_pair<'a>(
-    name: u32,
-    value: u32,
-    table: &'a SymbolTable<'a>,
-    checks: &mut Checks<'a>,
-    metric: &mut Option<u32>,
-) -> Result<(), RowFault> {
-    let out_of_range = |reference| RowFault::SymbolOutOfRange {
-        reference,
-        symbols: table.len(),
+#[cold]
+fn out_of_range(name: u32, value: u32, table: &SymbolTable<'_>) -> RowFault {
+    let symbols = table.len();
+    let reference = if name as usize >= symbols {
+        name
+    } else {
+        value
     };
-    let symbol = |at: u32| table.symbols.get(at as usize).ok_or(out_of_range(at));
-    let (n, v) = (symbol(name)?, symbol(value)?);
-    let text = table.text_of(n);
-    checks.hashed_label((text, n.prefix, n.hash), (v.len as usize, v.hash));
-    if text == b"__name__" {
-        *metric = Some(value);
+    RowFault::SymbolOutOfRange { reference, symbols }
+}
+
+/// What is gathered of one series' references. All fits in registers: texts are only looked at
+/// where two names begin with the same eight bytes.
+struct Pairs<'a> {
+    table: &'a SymbolTable<'a>,
+    hasher: FingerprintHasher,
+    count: u32,
+    longest_name: u32,
+    longest_value: u32,
+    last: u32,
+    last_prefix: u64,
+    metric: u32,
+    disordered: bool,
+    empty_name: bool,
+}
+
+/// No symbol: there never are so many.
+const NONE: u32 = u32::MAX;
+
+impl<'a> Pairs<'a> {
+    #[inline(always)]
+    fn new(table: &'a SymbolTable<'a>) -> Self {
+        Self {
+            table,
+            hasher: FingerprintHasher::default(),
+            count: 0,
+            longest_name: 0,
+            longest_value: 0,
+            // The first symbol, which is empty, comes before any name.
+            last: 0,
+            last_prefix: 0,
+            metric: NONE,
+            disordered: false,
+            empty_name: false,
+        }
     }
-    Ok(())
+
+    /// Adds a label; false where a reference means no symbol.
+    #[inline(always)]
+    fn push(&mut self, name: u32, value: u32) -> bool {
+        let symbols = self.table.symbols.as_slice();
+        let (Some(n), Some(v)) = (symbols.get(name as usize), symbols.get(value as usize)) else {
+            return false;
+        };
+        if n.prefix <= self.last_prefix {
+            self.disordered |= self.is_disordered(n.prefix, name);
+        }
+        self.last = name;
+        self.last_prefix = n.prefix;
+        self.empty_name |= n.len == 0;
+        self.longest_name = self.longest_name.max(n.len);
+        // An empty value means 'no such label'.
+        if v.len > 0 {
+            self.hasher.push(n.hash);
+            self.hasher.push(v.hash);
+            self.longest_value = self.longest_value.max(v.len);
+            self.count += 1;
+            if n.prefix == METRIC_NAME_PREFIX && n.len == 8 {
+                self.metric = value;
+            }
+        }
+        true
+    }
+
+    #[inline(never)]
+    fn is_disordered(&self, prefix: u64, name: u32) -> bool {
+        prefix < self.last_prefix || self.table.text(name) <= self.table.text(self.last)
+    }
+
+    /// Hands over what was gathered, and returns the reference of the metric's name.
+    #[inline(always)]
+    fn finish(self, checks: &mut Checks<'a>) -> Option<u32> {
+        let named = self.metric != NONE;
+        checks.hasher = self.hasher;
+        checks.count = self.count as usize;
+        checks.longest_name = self.longest_name as usize;
+        checks.longest_value = self.longest_value as usize;
+        checks.named = named;
+        checks.disordered = self.disordered;
+        checks.empty_name = self.empty_name;
+        named.then_some(self.metric)
+    }
 }
