@@ -388,3 +388,67 @@ proptest! {
         }
     }
 }
+
+/// The increase of a counter over samples within a window, sample by sample.
+fn naive_increase(samples: &[(i64, f64)], start: i64, end: i64) -> Option<f64> {
+    let (first, last) = (samples.first()?, samples.last()?);
+    if samples.len() < 2 {
+        return None;
+    }
+    let mut change = last.1 - first.1;
+    for pair in samples.windows(2) {
+        if pair[1].1 < pair[0].1 {
+            change += pair[0].1;
+        }
+    }
+    let seconds = |ms: i64| ms as f64 / 1000.0;
+    let sampled = seconds(last.0 - first.0);
+    let average = sampled / (samples.len() - 1) as f64;
+    let mut before = seconds(first.0 - start);
+    let mut after = seconds(end - last.0);
+    if before >= average * 1.1 {
+        before = average / 2.0;
+    }
+    if change > 0.0 && first.1 >= 0.0 {
+        before = before.min(sampled * (first.1 / change));
+    }
+    if after >= average * 1.1 {
+        after = average / 2.0;
+    }
+    Some(change * ((sampled + before + after) / sampled))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn increase_is_that_of_all_samples(
+        values in prop::collection::vec((1..30_000i64, 0..50u32), 0..60),
+        range in 1..200_000i64,
+        step in 1_000..60_000i64,
+    ) {
+        use crate::eval::kernel::{RangeInput, Windows};
+        let mut samples = model::select::SeriesSamples::default();
+        let mut t = 0;
+        for (gap, value) in values {
+            t += gap;
+            samples.ts.push(t);
+            samples.values.push(f64::from(value));
+        }
+        let steps = Steps::range(0, t + 50_000, step);
+        let mut windows = Windows { steps, range_ms: range, offset_ms: 0, at_ms: None, windows: Vec::new() };
+        windows.place(&samples);
+        let input = RangeInput { samples: &samples, windows: &windows, params: &[] };
+        let mut out = Column::absent(steps.count);
+        with_context(steps, |context| {
+            rate::increase(&input, &mut out, context);
+            std::string::String::new()
+        });
+        for (step, end) in steps.times().enumerate() {
+            let pairs = samples.ts.iter().copied().zip(samples.values.iter().copied());
+            let within: Vec<_> = pairs.filter(|(t, _)| *t > end - range && *t <= end).collect();
+            let expected = naive_increase(&within, end - range, end);
+            prop_assert_eq!(out.float(step), expected, "at {}", end);
+        }
+    }
+}
