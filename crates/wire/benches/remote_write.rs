@@ -3,7 +3,7 @@
 //! 2,000 series a request, as a Kubernetes fleet sends them: ten labels and some 220 bytes of
 //! label text each, one sample.
 
-#![expect(clippy::unwrap_used, missing_docs, reason = "a benchmark")]
+#![expect(clippy::unwrap_used, reason = "a benchmark")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use model::limits::Limits;
