@@ -81,6 +81,51 @@ impl<'a> Evaluator<'a> {
                 }
             }
         }
+        let fills = &binary.matching;
+        // With `group_right` upstream turns the sides round before it fills, so that `fill_left` is
+        // always for the 'many' side. Answers agree with it.
+        let (fill_many, fill_one) = (fills.fill_left, fills.fill_right);
+        if let Some(value) = fill_one {
+            let there = matcher.presence(&one.series);
+            for series in &many.series {
+                let key = signature(fills, &series.labels);
+                let Some(lonely) = matcher.lonely(&series.column, there.get(&key)) else {
+                    continue;
+                };
+                let column = {
+                    let mut annotations = self.annotations.borrow_mut();
+                    matcher.pair(&lonely, &matcher.filled(value), &mut annotations)
+                };
+                let crowded = manies.get(&key).is_some_and(|all| all.len() > 1);
+                if crowded && fills.cardinality == Cardinality::OneToOne {
+                    let taken = taken.entry(key).or_insert_with(|| vec![false; steps.count]);
+                    occupy(taken, &column)?;
+                }
+                let partner = group_labels(fills, &series.labels);
+                let labels = result_labels(binary, &series.labels, &partner);
+                if !column.is_empty() && !merged.push(labels, column)? {
+                    return Err(matcher.clash());
+                }
+            }
+        }
+        if let Some(value) = fill_many {
+            let there = matcher.presence(&many.series);
+            for series in &one.series {
+                let key = signature(fills, &series.labels);
+                let Some(lonely) = matcher.lonely(&series.column, there.get(&key)) else {
+                    continue;
+                };
+                let column = {
+                    let mut annotations = self.annotations.borrow_mut();
+                    matcher.pair(&matcher.filled(value), &lonely, &mut annotations)
+                };
+                let partner = group_labels(fills, &series.labels);
+                let labels = result_labels(binary, &partner, &series.labels);
+                if !column.is_empty() && !merged.push(labels, column)? {
+                    return Err(matcher.clash());
+                }
+            }
+        }
         Ok(merged.collected)
     }
 
@@ -137,6 +182,16 @@ impl<'a> Evaluator<'a> {
             add(&mut merged, kept.labels, kept.column)?;
         }
         Ok(merged.collected)
+    }
+}
+
+/// The labels that must agree, of those that a series has.
+fn group_labels(matching: &Matching, labels: &Labels) -> Labels {
+    let listed = |name: &str| matching.labels.iter().any(|known| **known == *name);
+    if matching.on {
+        labels.retain(listed)
+    } else {
+        labels.retain(|name| name != METRIC_NAME && !listed(name))
     }
 }
 
@@ -235,12 +290,7 @@ impl Matcher<'_> {
 
     fn duplicate(&self, a: &Labels, b: &Labels) -> EvalError {
         let matching = &self.binary.matching;
-        let listed = |name: &str| matching.labels.iter().any(|known| **known == *name);
-        let group = if matching.on {
-            a.retain(listed)
-        } else {
-            a.retain(|name| name != METRIC_NAME && !listed(name))
-        };
+        let group = group_labels(matching, a);
         let side = if self.many_left { "right" } else { "left" };
         let (first, second) = if a <= b { (a, b) } else { (b, a) };
         EvalError::Execution(format!(
@@ -260,6 +310,36 @@ impl Matcher<'_> {
         EvalError::Execution(
             "multiple matches for labels: grouping labels must ensure unique matches".to_owned(),
         )
+    }
+
+    /// At which steps any series of each group has a value.
+    fn presence(&self, series: &[Kept]) -> HashedMap<Vec<bool>> {
+        let mut there: HashedMap<Vec<bool>> = HashedMap::default();
+        for kept in series {
+            let key = signature(&self.binary.matching, &kept.labels);
+            let steps = there
+                .entry(key)
+                .or_insert_with(|| vec![false; self.steps.count]);
+            mark(steps, &kept.column);
+        }
+        there
+    }
+
+    /// What of a series finds no partner; `None` where all of it does.
+    fn lonely(&self, column: &Column, partners: Option<&Vec<bool>>) -> Option<Column> {
+        let mut lonely = column.clone();
+        if let Some(there) = partners {
+            mask(&mut lonely, |step| !there[step]);
+        }
+        (!lonely.is_empty()).then_some(lonely)
+    }
+
+    /// What stands for a missing partner.
+    fn filled(&self, value: f64) -> Column {
+        Column {
+            floats: vec![value; self.steps.count],
+            histograms: Vec::new(),
+        }
     }
 
     /// The operator on two columns.

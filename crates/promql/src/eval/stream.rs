@@ -125,6 +125,7 @@ impl Evaluator<'_> {
         let params = self.params(&call.params, steps)?;
         let mut out = Column::default();
         let is_counter = matches!(call.name, "rate" | "increase");
+        let mut noted = String::new();
         self.stream_windows(&call.source, steps, &mut |tag, samples, windows| {
             out.reset(steps.count);
             if call.name == "double_exponential_smoothing" {
@@ -149,12 +150,15 @@ impl Evaluator<'_> {
                     annotations: &mut annotations,
                 };
                 (call.kernel)(&input, &mut out, &mut context);
-                if is_counter && !looks_like_counter(context.metric_name) {
-                    let any = out.floats.iter().any(|value| !is_absent(*value));
-                    if any {
-                        let name = context.metric_name;
-                        context.note_arg(0, &Note::PossibleNonCounter(name));
-                    }
+                // Said once for a name: most often all series have the same.
+                if is_counter
+                    && *context.metric_name != *noted
+                    && !looks_like_counter(context.metric_name)
+                    && out.floats.iter().any(|value| !is_absent(*value))
+                {
+                    noted.clear();
+                    noted.push_str(context.metric_name);
+                    context.note_arg(0, &Note::PossibleNonCounter(&noted));
                 }
             }
             if out.is_empty() {
