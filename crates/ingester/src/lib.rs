@@ -22,6 +22,7 @@ use tsdb::store::{LimitsOf, OpenProgress, Store};
 use wire::service::ServiceError;
 
 pub use config::Config;
+pub use tsdb::wal::FsyncPolicy;
 
 /// What an ingester is given.
 pub struct Deps {

@@ -9,7 +9,6 @@ mod escape;
 mod evaluate;
 mod exemplars;
 mod format;
-mod json;
 mod lookup;
 mod status;
 
@@ -26,6 +25,7 @@ use model::limits::Limits;
 use model::tenant::TenantId;
 use promql::eval::CancelFlag;
 use tokio::time::Instant;
+use wire::tenant::{self, TENANT_HEADER};
 
 use crate::cancel::CancelOnDrop;
 use crate::front::{Pool, Turns};
@@ -36,8 +36,6 @@ use answer::Answer;
 use error::{ApiError, ErrorType};
 use params::Params;
 
-/// The header that names the tenant.
-const TENANT_HEADER: &str = "x-scope-orgid";
 /// How much of a query's text the log shows, in bytes.
 const MAX_LOGGED_QUERY: usize = 2048;
 
@@ -123,7 +121,7 @@ impl Api {
     /// Answers a request that was wrong before it could have a turn.
     fn refuse(&self, endpoint: &'static str, error: ApiError) -> Response {
         self.metrics
-            .answered(endpoint, error.kind.status().as_u16(), Duration::ZERO);
+            .answered(endpoint, error.kind.http_status(), Duration::ZERO);
         error.into_response()
     }
 
@@ -257,7 +255,7 @@ impl FromRequestParts<Arc<Api>> for Asker {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
         let tenant = tenant_of(&parts.headers, api.config.multitenancy).inspect_err(|error| {
-            let code = error.kind.status().as_u16();
+            let code = error.kind.http_status();
             api.metrics.answered("other", code, Duration::ZERO);
         })?;
         let gzip = takes_gzip(&parts.headers);
@@ -266,17 +264,9 @@ impl FromRequestParts<Arc<Api>> for Asker {
 }
 
 fn tenant_of(headers: &HeaderMap, multitenancy: bool) -> Result<TenantId, ApiError> {
-    if !multitenancy {
-        return Ok(TenantId::anonymous());
-    }
-    let refuse = |message: String| ApiError::new(ErrorType::Unauthorized, message);
-    let text = match headers.get(TENANT_HEADER) {
-        Some(value) => value
-            .to_str()
-            .map_err(|_| refuse("the header X-Scope-OrgID is not ASCII".to_owned()))?,
-        None => "",
-    };
-    TenantId::new(text).map_err(|e| refuse(e.to_string()))
+    let header = headers.get(TENANT_HEADER).map(http::HeaderValue::as_bytes);
+    tenant::tenant_of(header, multitenancy)
+        .map_err(|e| ApiError::new(ErrorType::Unauthorized, e.to_string()))
 }
 
 /// Whether `Accept-Encoding` has gzip, and not with a weight of zero.
@@ -300,13 +290,10 @@ impl IntoResponse for ApiError {
         if self.kind == ErrorType::Internal {
             tracing::error!("a query failed: {}", self.message);
         }
-        let body = serde_json::json!({
-            "status": "error",
-            "errorType": self.kind.as_str(),
-            "error": self.message,
-        });
+        let mut body = Vec::new();
+        wire::api_json::error(&mut body, self.kind, &self.message);
         let json = [(header::CONTENT_TYPE, "application/json")];
-        let mut response = (self.kind.status(), json, body.to_string()).into_response();
+        let mut response = (self.status(), json, body).into_response();
         if matches!(
             self.kind,
             ErrorType::TooManyRequests | ErrorType::Unavailable

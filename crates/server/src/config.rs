@@ -27,6 +27,8 @@ pub struct Config {
     pub multitenancy: bool,
     /// The listeners.
     pub server: ServerConfig,
+    /// The write path.
+    pub distributor: distributor::Config,
     /// Where and how samples are kept.
     pub storage: StorageConfig,
     /// The read path.
@@ -139,7 +141,7 @@ pub enum Fsync {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueryConfig {
-    /// Threads that evaluate queries; 0: as many as there are cores.
+    /// Threads that evaluate queries; 0: two for each core, four at least.
     pub threads: usize,
     /// Queries that take longer are logged; 0: none is.
     pub log_slower_than: DurationMs,
@@ -240,11 +242,11 @@ impl Config {
         let fail = |key, message: String| Err(Complaint { key, message });
         let storage = &self.storage;
         let segment = storage.wal.segment_size.0;
-        if !((1 << 20)..=(4 << 30)).contains(&segment) {
+        if !((1 << 20)..=(1 << 30)).contains(&segment) {
             return fail(
                 "storage.wal.segment_size",
                 format!(
-                    "is {}; use a size from 1MiB to 4GiB",
+                    "is {}; use a size from 1MiB to 1GiB",
                     storage.wal.segment_size
                 ),
             );

@@ -37,7 +37,9 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/", get(index))
         .route("/ready", get(ready))
         .route("/-/ready", get(ready))
-        .route("/-/healthy", get(|| async { "healthy\n" }))
+        .route("/prometheus/-/ready", get(ready))
+        .route("/-/healthy", get(healthy))
+        .route("/prometheus/-/healthy", get(healthy))
         .route("/metrics", get(metrics))
         .route("/config", get(config))
         .route("/services", get(services))
@@ -51,6 +53,10 @@ async fn index() -> Html<String> {
     }
     body.push_str("</ul>\n<p>Write to <code>POST /api/v1/push</code> (Prometheus remote write). Query under <code>/prometheus</code>.</p>");
     page("Tidemark", &body)
+}
+
+async fn healthy() -> &'static str {
+    "healthy\n"
 }
 
 async fn ready(Shared(app): Shared<Arc<App>>) -> Response {
@@ -88,6 +94,7 @@ async fn services(Shared(app): Shared<Arc<App>>, headers: HeaderMap) -> Response
     let state = match app.readiness.state() {
         State::Ready => "running",
         State::Starting { .. } => "starting",
+        State::Failed(_) => "failed",
         State::Stopping => "stopping",
     };
     let roles = ["distributor", "ingester", "query"];

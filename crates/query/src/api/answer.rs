@@ -2,9 +2,9 @@
 
 use axum::response::{IntoResponse, Response};
 use http::header;
+use wire::api_json;
 
 use super::body::{BodyBuilder, Pieces};
-use super::json;
 
 /// What cut a list short, said in `warnings`.
 pub(crate) const TRUNCATED: &str = "results truncated due to limit";
@@ -80,7 +80,7 @@ impl Answer {
                 if at > 0 {
                     out.text.push(b',');
                 }
-                json::push_text(&mut out.text, text);
+                api_json::string(&mut out.text, text);
             }
             out.text.push(b']');
         }

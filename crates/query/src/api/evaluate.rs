@@ -10,12 +10,13 @@ use promql::eval::QueryTime;
 use promql::value::{PointValue, QueryValue, Series, ValueType, VectorPoint};
 use serde_json::json;
 use tokio::time::Instant;
+use wire::api_json;
 
 use super::answer::{Answer, TRUNCATED};
 use super::body::BodyBuilder;
 use super::error::{ApiError, ErrorType};
 use super::params::Params;
-use super::{Api, Asked, Asker, Job, Shared, json};
+use super::{Api, Asked, Asker, Job, Shared};
 use crate::engine::{self, Outcome, Run};
 
 /// Points a series of a range query may have.
@@ -191,7 +192,7 @@ fn push_result(out: &mut BodyBuilder, value: &QueryValue, stats: Option<&serde_j
         .extend_from_slice(value.value_type().api_name().as_bytes());
     out.text.extend_from_slice(b"\",\"result\":");
     match value {
-        QueryValue::Scalar(t, v) => json::push_point(&mut out.text, *t, *v),
+        QueryValue::Scalar(t, v) => api_json::float_point(&mut out.text, *t, *v),
         QueryValue::String(t, text) => push_string(&mut out.text, *t, text),
         QueryValue::Vector(points) => push_list(out, points, push_vector_point),
         QueryValue::Matrix(series) => push_list(out, series, push_series),
@@ -217,24 +218,24 @@ fn push_list<T>(out: &mut BodyBuilder, items: &[T], each: impl Fn(&mut BodyBuild
 
 fn push_string(out: &mut Vec<u8>, t: TimestampMs, text: &str) {
     out.push(b'[');
-    json::push_seconds(out, t);
+    api_json::timestamp(out, t);
     out.push(b',');
-    json::push_text(out, text);
+    api_json::string(out, text);
     out.push(b']');
 }
 
 fn push_vector_point(out: &mut BodyBuilder, point: &VectorPoint) {
     let out = &mut out.text;
     out.extend_from_slice(b"{\"metric\":");
-    json::push_labels(out, &point.labels);
+    api_json::labels(out, &point.labels);
     match &point.value {
         PointValue::Float(v) => {
             out.extend_from_slice(b",\"value\":");
-            json::push_point(out, point.t, *v);
+            api_json::float_point(out, point.t, *v);
         }
         PointValue::Histogram(histogram) => {
             out.extend_from_slice(b",\"histogram\":");
-            json::push_histogram_point(out, point.t, histogram);
+            api_json::histogram_point(out, point.t, histogram);
         }
     }
     out.push(b'}');
@@ -242,17 +243,17 @@ fn push_vector_point(out: &mut BodyBuilder, point: &VectorPoint) {
 
 fn push_series(out: &mut BodyBuilder, series: &Series) {
     out.text.extend_from_slice(b"{\"metric\":");
-    json::push_labels(&mut out.text, &series.labels);
+    api_json::labels(&mut out.text, &series.labels);
     if !series.floats.is_empty() {
         out.text.extend_from_slice(b",\"values\":");
         push_list(out, &series.floats, |out, (t, v)| {
-            json::push_point(&mut out.text, *t, *v)
+            api_json::float_point(&mut out.text, *t, *v)
         });
     }
     if !series.histograms.is_empty() {
         out.text.extend_from_slice(b",\"histograms\":");
         push_list(out, &series.histograms, |out, (t, h)| {
-            json::push_histogram_point(&mut out.text, *t, h);
+            api_json::histogram_point(&mut out.text, *t, h);
         });
     }
     out.text.push(b'}');

@@ -4,11 +4,12 @@ use axum::extract::State;
 use axum::response::Response;
 use model::exemplar::Exemplar;
 use model::labels::Labels;
+use wire::api_json;
 use wire::service::LookupRequest;
 
 use super::answer::Answer;
 use super::error::ApiError;
-use super::{Asked, Asker, Shared, json};
+use super::{Asked, Asker, Shared};
 use crate::engine;
 
 pub(crate) async fn exemplars(State(api): Shared, asker: Asker, asked: Asked) -> Response {
@@ -44,18 +45,20 @@ pub(crate) async fn exemplars(State(api): Shared, asker: Asker, asked: Asked) ->
 
 fn push_series(out: &mut Vec<u8>, (labels, exemplars): &(Labels, Vec<Exemplar>)) {
     out.extend_from_slice(b"{\"seriesLabels\":");
-    json::push_labels(out, labels);
+    api_json::labels(out, labels);
     out.extend_from_slice(b",\"exemplars\":[");
     for (at, exemplar) in exemplars.iter().enumerate() {
         if at > 0 {
             out.push(b',');
         }
         out.extend_from_slice(b"{\"labels\":");
-        json::push_labels(out, &exemplar.labels);
+        api_json::labels(out, &exemplar.labels);
         out.extend_from_slice(b",\"value\":");
-        json::push_float(out, exemplar.v);
+        out.push(b'"');
+        api_json::float(out, exemplar.v);
+        out.push(b'"');
         out.extend_from_slice(b",\"timestamp\":");
-        json::push_seconds(out, exemplar.t);
+        api_json::timestamp(out, exemplar.t);
         out.push(b'}');
     }
     out.extend_from_slice(b"]}");

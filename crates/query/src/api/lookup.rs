@@ -7,13 +7,14 @@ use axum::response::Response;
 use model::matcher::Matcher;
 use model::write::MetricMetadata;
 use serde_json::json;
+use wire::api_json;
 use wire::service::LookupRequest;
 
 use super::answer::Answer;
 use super::error::{ApiError, ErrorType};
 use super::escape::unescape;
 use super::params::Params;
-use super::{Asked, Asker, Shared, json};
+use super::{Asked, Asker, Shared};
 use crate::engine;
 
 /// Sets of matchers a request may have.
@@ -36,7 +37,7 @@ pub(crate) async fn series(State(api): Shared, asker: Asker, asked: Asked) -> Re
         Ok(request) => {
             api.run(endpoint, asker, None, move |job| {
                 let found = job.api.deps.read.series(&job.tenant, &request)?;
-                Ok(Answer::list(found.items, json::push_labels).truncated(found.truncated))
+                Ok(Answer::list(found.items, api_json::labels).truncated(found.truncated))
             })
             .await
         }
@@ -49,7 +50,7 @@ pub(crate) async fn labels(State(api): Shared, asker: Asker, asked: Asked) -> Re
         Ok(request) => {
             api.run("labels", asker, None, move |job| {
                 let found = job.api.deps.read.label_names(&job.tenant, &request)?;
-                let push = |out: &mut Vec<u8>, name: &String| json::push_text(out, name);
+                let push = |out: &mut Vec<u8>, name: &String| api_json::string(out, name);
                 Ok(Answer::list(found.items, push).truncated(found.truncated))
             })
             .await
@@ -78,7 +79,7 @@ pub(crate) async fn values(
                     .deps
                     .read
                     .label_values(&job.tenant, &name, &request)?;
-                let push = |out: &mut Vec<u8>, value: &String| json::push_text(out, value);
+                let push = |out: &mut Vec<u8>, value: &String| api_json::string(out, value);
                 Ok(Answer::list(found.items, push).truncated(found.truncated))
             })
             .await

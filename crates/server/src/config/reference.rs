@@ -35,6 +35,27 @@ const KEYS: &[(&str, &str)] = &[
         "server.shutdown_timeout",
         "How long requests in flight may take to finish after SIGTERM; then they are cut off.",
     ),
+    ("distributor", "The write path."),
+    (
+        "distributor.max_body_size",
+        "Bytes of a write request's body as it comes in; more is refused with 413.",
+    ),
+    (
+        "distributor.max_decoded_body_size",
+        "Bytes of a write request's body once it is unpacked; more is refused with 413.",
+    ),
+    (
+        "distributor.max_inflight_requests",
+        "Write requests at once, waiting ones included; more are refused with 503. 0 is no limit.",
+    ),
+    (
+        "distributor.max_inflight_bytes",
+        "Bytes of all their bodies, packed and unpacked; more are refused with 503. 0 is no limit.",
+    ),
+    (
+        "distributor.push_concurrency",
+        "Write requests that are decoded or wait for the disk at once, each on a thread; others queue.",
+    ),
     ("storage", "Where and how samples are kept."),
     (
         "storage.data_dir",
@@ -63,12 +84,12 @@ const KEYS: &[(&str, &str)] = &[
     ),
     (
         "storage.wal.segment_size",
-        "Size at which the log begins a new file, 1MiB to 4GiB.",
+        "Size at which the log begins a new file, 1MiB to 1GiB.",
     ),
     ("query", "The read path."),
     (
         "query.threads",
-        "Threads that evaluate queries; 0 takes one for each core.",
+        "Threads that evaluate queries; 0 takes two for each core, four at least.",
     ),
     (
         "query.log_slower_than",

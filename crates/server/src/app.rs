@@ -1,0 +1,130 @@
+//! The roles of a process, wired together, and the router that leads to them.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State as Shared};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use distributor::Distributor;
+use ingester::{FsyncPolicy, Ingester};
+use model::limits::Limits;
+use model::tenant::TenantId;
+use model::time::{Clock, SystemClock};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, Fsync};
+use crate::pages;
+use crate::readiness::{Readiness, State};
+use crate::version;
+
+/// All roles of the process.
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) readiness: Readiness,
+    pub(crate) ingester: Arc<Ingester>,
+    distributor: Arc<Distributor>,
+    query: Arc<query::Api>,
+}
+
+impl App {
+    /// Starts the roles; they are ready by and by. `stop` ends their tasks.
+    pub(crate) fn start(
+        config: &Config,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> std::io::Result<Arc<Self>> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let shared = Arc::new(config.limits.clone());
+        let limits: Arc<dyn Fn(&TenantId) -> Arc<Limits> + Send + Sync> =
+            Arc::new(move |_| Arc::clone(&shared));
+        let ingester_deps = ingester::Deps {
+            clock: Arc::clone(&clock),
+            limits: Arc::clone(&limits),
+            instance: (u128::from(random()) << 64) | u128::from(random()),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        };
+        let ingester = ingester::start(ingester_config(config), ingester_deps);
+        let distributor_config = distributor::Config {
+            multitenancy: config.multitenancy,
+            ..config.distributor.clone()
+        };
+        let distributor_deps = distributor::Deps {
+            ingest: Arc::clone(&ingester) as _,
+            limits: Arc::clone(&limits),
+            clock: Arc::clone(&clock),
+            random: Arc::new(random),
+        };
+        let query_deps = query::Deps {
+            read: Arc::clone(&ingester) as _,
+            limits,
+            clock,
+        };
+        Ok(Arc::new(Self {
+            readiness: Readiness::new(Arc::clone(&ingester)),
+            distributor: distributor::start(distributor_config, distributor_deps),
+            query: query::start(query_config(config), query_deps)?,
+            ingester,
+            config: config.clone(),
+        }))
+    }
+
+    /// Every route: pages at any time, writes and queries while the process is ready.
+    pub(crate) fn router(self: &Arc<Self>) -> Router {
+        let roles = self.distributor.router().merge(self.query.router());
+        let roles = roles.layer(from_fn_with_state(Arc::clone(self), only_when_ready));
+        pages::routes().with_state(Arc::clone(self)).merge(roles)
+    }
+
+    /// Writes the metrics of all roles in the text format of Prometheus.
+    pub(crate) fn render_metrics(&self, out: &mut String) {
+        self.distributor.render_metrics(out);
+        self.ingester.render_metrics(out);
+        self.query.render_metrics(out);
+    }
+}
+
+/// Before the log is replayed there is neither a write nor a query that could be answered well.
+async fn only_when_ready(Shared(app): Shared<Arc<App>>, request: Request, next: Next) -> Response {
+    match app.readiness.state() {
+        // Who has a connection still may finish; what failed refuses writes by itself, and
+        // answers reads if it can.
+        State::Ready | State::Stopping | State::Failed(_) => next.run(request).await,
+        starting @ State::Starting { .. } => pages::unavailable(&starting),
+    }
+}
+
+fn ingester_config(config: &Config) -> ingester::Config {
+    let storage = &config.storage;
+    ingester::Config {
+        data_dir: storage.data_dir.clone(),
+        fsync: match storage.wal.fsync {
+            Fsync::Always => FsyncPolicy::Always,
+            Fsync::Interval => FsyncPolicy::Interval(storage.wal.fsync_interval.as_duration()),
+        },
+        segment_size: storage.wal.segment_size,
+        min_free_space: storage.min_free_space,
+        retention: storage.retention,
+        snapshot_interval: storage.snapshot_interval,
+    }
+}
+
+fn query_config(config: &Config) -> query::Config {
+    query::Config {
+        threads: config.query.threads,
+        log_slower_than: config.query.log_slower_than.as_duration(),
+        multitenancy: config.multitenancy,
+        build: query::BuildInfo {
+            version: version::VERSION,
+            revision: version::revision(),
+        },
+    }
+}
+
+/// A number by chance: the standard library's hasher is seeded by the system.
+fn random() -> u64 {
+    RandomState::new().hash_one(0_u8)
+}
