@@ -176,6 +176,7 @@ pub fn evaluate(
             budget: Budget::new(limits, clock),
             annotations: RefCell::default(),
         };
+        evaluator.budget.charge_steps(steps.count)?;
         let value = evaluator.value(plan, steps)?;
         Ok(Evaluation {
             value,

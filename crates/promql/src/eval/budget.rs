@@ -64,6 +64,11 @@ pub(super) struct Budget<'a> {
 /// How many series may pass between two looks at the clock.
 const TICKS_PER_CLOCK: u32 = 64;
 
+/// The most steps of a query or subquery: 800 MB for one series on its way.
+const MAX_STEPS: usize = 20_000_000;
+/// A float, a time, a value and a window.
+const BYTES_PER_STEP: usize = 40;
+
 impl<'a> Budget<'a> {
     pub(super) fn new(limits: &'a EvalLimits, clock: &'a dyn Clock) -> Self {
         Self {
@@ -91,6 +96,20 @@ impl<'a> Budget<'a> {
             return Err(EvalError::Timeout);
         }
         Ok(())
+    }
+
+    /// Takes the memory that one series over so many steps needs on its way; returns what is to be
+    /// given back.
+    pub(super) fn charge_steps(&self, steps: usize) -> Result<usize, EvalError> {
+        if steps > MAX_STEPS {
+            return Err(EvalError::TooMuch(format!(
+                "query or subquery has {steps} steps, the most there can be are {MAX_STEPS}; use a \
+                 longer step or a shorter range"
+            )));
+        }
+        let bytes = steps * BYTES_PER_STEP;
+        self.charge(bytes)?;
+        Ok(bytes)
     }
 
     /// Counts one series and its samples.

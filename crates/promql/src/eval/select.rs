@@ -135,13 +135,16 @@ impl Evaluator<'_> {
                 let Some(inner) = self.subquery_steps(subquery, &windows) else {
                     return Ok(());
                 };
+                let charged = self.budget.charge_steps(inner.count)?;
                 let mut samples = SeriesSamples::default();
                 self.stream(&subquery.input, inner, &mut |tag, column| {
                     self.budget.check()?;
                     to_samples(column, inner, &mut samples);
                     windows.place(&samples);
                     visit(tag, &samples, &windows)
-                })
+                })?;
+                self.budget.release(charged);
+                Ok(())
             }
         }
     }

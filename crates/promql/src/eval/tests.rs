@@ -268,6 +268,29 @@ fn stays_within_limits() {
 }
 
 #[test]
+fn bounds_the_steps_of_subqueries() {
+    check_error(
+        "sum_over_time(y[100y:1ms])",
+        "steps, the most there can be are",
+    );
+    let memory = EvalLimits {
+        max_memory_bytes: 1 << 20,
+        ..EvalLimits::default()
+    };
+    let answer = run(
+        "max_over_time(vector(1)[1d:1s])",
+        QueryTime::instant(60_000),
+        &memory,
+    );
+    assert!(
+        answer
+            .expect_err("an error")
+            .to_string()
+            .contains("max_memory_per_query")
+    );
+}
+
+#[test]
 fn evaluates_what_nests_deep() {
     let deep = vec!["y"; 900].join("+");
     let answer = run(&deep, QueryTime::instant(60_000), &EvalLimits::default());

@@ -109,3 +109,86 @@ fn reads_strings_numbers_and_names() {
         ]
     );
 }
+
+/// Words of the language, right and wrong ones.
+const WORDS: &[&str] = &[
+    "a",
+    "sum",
+    "rate",
+    "by",
+    "without",
+    "on",
+    "ignoring",
+    "group_left",
+    "group_right",
+    "bool",
+    "offset",
+    "and",
+    "or",
+    "unless",
+    "atan2",
+    "(",
+    ")",
+    "(",
+    ")",
+    "{",
+    "}",
+    "[",
+    "]",
+    "[5m]",
+    "[1h:]",
+    "[5m:1m]",
+    ",",
+    "+",
+    "-",
+    "*",
+    "/",
+    "^",
+    "<",
+    ">",
+    "</",
+    ">/",
+    "==",
+    "=~",
+    "!~",
+    "=",
+    "@",
+    "start()",
+    "end()",
+    "1",
+    "5m",
+    "1e300",
+    "inf",
+    "nan",
+    "\"x\"",
+    "`y`",
+    "'z",
+    "fill(0)",
+    "time()",
+    "topk",
+    "#",
+    "\n",
+    "\u{e9}",
+    "x:y",
+    "0x",
+    "1..2",
+    "limitk",
+    "smoothed",
+    "time",
+];
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn never_panics(words in proptest::collection::vec(proptest::sample::select(WORDS), 0..20)) {
+        let text = words.join(" ");
+        if let Ok(expr) = parse(&text, &options()) {
+            let printed = expr.to_string();
+            let again = parse(&printed, &options()).expect("what is printed parses");
+            proptest::prop_assert_eq!(again.to_string(), printed);
+        }
+        let tight = words.concat();
+        let _ = parse(&tight, &options());
+    }
+}
