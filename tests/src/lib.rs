@@ -19,3 +19,4 @@ pub mod binary;
 pub mod process;
 pub mod tidemark;
 pub mod servers;
+pub mod promqltest;
