@@ -2,7 +2,7 @@
 //! sockets only, and kills it.
 //!
 //! Nothing here uses the product's own encoders or parsers, so that a mistake in them cannot
-//! cancel itself out.
+//! cancel itself out; but [`promqltest`], which runs scripts over the engine without a process.
 
 #![expect(
     clippy::panic,
