@@ -116,7 +116,9 @@ fn prometheus_and_tidemark_agree_though_tidemark_is_killed() {
 
     let offset = quiet_offset(&scraped);
     let second = |ms: i64| ms.div_euclid(1000) * 1000 + offset;
-    let (from, to) = (second(began + 10_000), second(began + 55_000));
+    // A rate over a window that reaches back to before a counter's first sample is guessed in
+    // another way by newer versions of Prometheus: no window does.
+    let (from, to) = (second(began + 28_000), second(began + 55_000));
     for query in INSTANT_QUERIES {
         let answer = ours.instant(query, to);
         assert!(!answer.series.is_empty(), "{query} gave nothing to compare");

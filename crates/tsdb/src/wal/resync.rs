@@ -15,13 +15,13 @@ const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// The first place behind `at` where a frame stands; none where there is none any more.
 pub(super) fn find_frame(reader: &mut SegmentReader, at: u64) -> io::Result<Option<u64>> {
-    if let Some(next) = trust_length(reader, at)? {
-        return Ok(Some(next));
-    }
+    // A length that is damaged itself can lead past whole frames: what lies before is searched.
+    let trusted = follow_length(reader, at)?;
+    let end = trusted.unwrap_or(reader.size());
     let mut budget = CHECKSUM_BUDGET_BYTES;
     let mut from = (at + 1).max(FIRST_FRAME);
-    while from + FRAME_HEADER_BYTES as u64 <= reader.size() {
-        let to = (from + STRIDE_BYTES).min(reader.size());
+    while from + FRAME_HEADER_BYTES as u64 <= end {
+        let to = (from + STRIDE_BYTES).min(end);
         for candidate in candidates(reader, from, to)? {
             let affordable = budget > 0 || candidate.is_multiple_of(BLOCK_BYTES);
             if !affordable {
@@ -35,11 +35,11 @@ pub(super) fn find_frame(reader: &mut SegmentReader, at: u64) -> io::Result<Opti
         }
         from = to;
     }
-    Ok(None)
+    Ok(trusted)
 }
 
 /// Where only the body or the checksum is damaged, the length leads to the next frame.
-fn trust_length(reader: &mut SegmentReader, at: u64) -> io::Result<Option<u64>> {
+fn follow_length(reader: &mut SegmentReader, at: u64) -> io::Result<Option<u64>> {
     let Some(length) = reader.bytes(at, 4)?.map(frame::read_u32) else {
         return Ok(None);
     };
