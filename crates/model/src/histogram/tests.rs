@@ -1,3 +1,5 @@
+//! Histograms against plain maps of buckets.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

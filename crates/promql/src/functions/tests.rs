@@ -1,3 +1,5 @@
+//! Functions against values worked out by hand, and against each other.
+
 use proptest::prelude::*;
 
 use super::testing::{check_element, check_range, column, show, with_context};
