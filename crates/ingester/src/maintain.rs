@@ -77,7 +77,9 @@ fn open(ingester: &Ingester, config: Config, deps: &Deps) -> Option<Arc<Store>> 
             tracing::info!(%report, "store is open");
             let store = Arc::new(store);
             store.wal().on_poison(|| {
-                tracing::error!("the write-ahead log has failed: writes are refused until a restart");
+                tracing::error!(
+                    "the write-ahead log has failed: writes are refused until a restart"
+                );
             });
             ingester.store.get_or_init(|| Arc::clone(&store));
             Some(store)

@@ -3,15 +3,24 @@
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering;
 
+use tsdb::head::TenantHead;
 use tsdb::store::Store;
 
 /// Tenants shown by name; the rest is summed under the empty name, to bound the page.
 const SHOWN_TENANTS: usize = 200;
 
+/// Name, type, help, and how a head gives the value.
+type TenantMetric = (
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&TenantHead) -> u64,
+);
+
 pub(crate) fn render(store: &Store, out: &mut String) {
     let mut heads = store.heads();
     heads.sort_by_key(|head| std::cmp::Reverse(head.series_count()));
-    let per_tenant: [(&str, &str, &str, fn(&tsdb::head::TenantHead) -> u64); 5] = [
+    let per_tenant: [TenantMetric; 5] = [
         ("memory_series", "gauge", "Series in memory.", |head| {
             head.series_count() as u64
         }),
@@ -27,12 +36,9 @@ pub(crate) fn render(store: &Store, out: &mut String) {
             "Samples and histograms refused.",
             |head| head.counters().rejected.load(Ordering::Relaxed),
         ),
-        (
-            "created_series_total",
-            "counter",
-            "Series made.",
-            |head| head.counters().series_created.load(Ordering::Relaxed),
-        ),
+        ("created_series_total", "counter", "Series made.", |head| {
+            head.counters().series_created.load(Ordering::Relaxed)
+        }),
         (
             "removed_series_total",
             "counter",
@@ -43,7 +49,11 @@ pub(crate) fn render(store: &Store, out: &mut String) {
     for (name, kind, help, value) in per_tenant {
         header(out, name, kind, help);
         for head in heads.iter().take(SHOWN_TENANTS) {
-            line(out, &format!("{name}{{tenant=\"{}\"}}", head.tenant()), value(head));
+            line(
+                out,
+                &format!("{name}{{tenant=\"{}\"}}", head.tenant()),
+                value(head),
+            );
         }
         if let Some(rest) = heads.get(SHOWN_TENANTS..) {
             let sum: u64 = rest.iter().map(|head| value(head)).sum();
@@ -53,16 +63,61 @@ pub(crate) fn render(store: &Store, out: &mut String) {
     let wal = store.wal().stats();
     let (files, buffered) = store.chunk_file_stats();
     let process: [(&str, &str, &str, u64); 10] = [
-        ("tenants", "gauge", "Tenants with a head.", heads.len() as u64),
-        ("wal_records_total", "counter", "Records committed to the log.", wal.records),
-        ("wal_payload_bytes_total", "counter", "Bytes of records before compression.", wal.payload_bytes),
-        ("wal_written_bytes_total", "counter", "Bytes written to the log.", wal.written_bytes),
+        (
+            "tenants",
+            "gauge",
+            "Tenants with a head.",
+            heads.len() as u64,
+        ),
+        (
+            "wal_records_total",
+            "counter",
+            "Records committed to the log.",
+            wal.records,
+        ),
+        (
+            "wal_payload_bytes_total",
+            "counter",
+            "Bytes of records before compression.",
+            wal.payload_bytes,
+        ),
+        (
+            "wal_written_bytes_total",
+            "counter",
+            "Bytes written to the log.",
+            wal.written_bytes,
+        ),
         ("wal_syncs_total", "counter", "Syncs of the log.", wal.syncs),
-        ("wal_disk_full_total", "counter", "Batches refused for want of disk space.", wal.disk_full),
-        ("wal_pending_bytes", "gauge", "Bytes that wait for the disk.", wal.pending_bytes),
-        ("wal_segment", "gauge", "Number of the log's current segment.", u64::from(wal.segment)),
-        ("chunk_files", "gauge", "Files of closed chunks.", files as u64),
-        ("chunk_buffer_bytes", "gauge", "Bytes of closed chunks that wait to be written.", buffered as u64),
+        (
+            "wal_disk_full_total",
+            "counter",
+            "Batches refused for want of disk space.",
+            wal.disk_full,
+        ),
+        (
+            "wal_pending_bytes",
+            "gauge",
+            "Bytes that wait for the disk.",
+            wal.pending_bytes,
+        ),
+        (
+            "wal_segment",
+            "gauge",
+            "Number of the log's current segment.",
+            u64::from(wal.segment),
+        ),
+        (
+            "chunk_files",
+            "gauge",
+            "Files of closed chunks.",
+            files as u64,
+        ),
+        (
+            "chunk_buffer_bytes",
+            "gauge",
+            "Bytes of closed chunks that wait to be written.",
+            buffered as u64,
+        ),
     ];
     for (name, kind, help, value) in process {
         header(out, name, kind, help);
@@ -71,7 +126,12 @@ pub(crate) fn render(store: &Store, out: &mut String) {
 }
 
 fn header(out: &mut String, name: &str, kind: &str, help: &str) {
-    write_to(out, format_args!("# HELP tidemark_ingester_{name} {help}\n# TYPE tidemark_ingester_{name} {kind}\n"));
+    write_to(
+        out,
+        format_args!(
+            "# HELP tidemark_ingester_{name} {help}\n# TYPE tidemark_ingester_{name} {kind}\n"
+        ),
+    );
 }
 
 fn line(out: &mut String, name: &str, value: u64) {

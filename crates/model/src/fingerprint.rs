@@ -60,8 +60,14 @@ impl FingerprintHasher {
     /// The fingerprint of all strings pushed.
     #[inline]
     pub fn finish(self) -> Fingerprint {
-        let low = fold(self.a ^ 0x8ebc_6af0_9c88_c6e3, self.b ^ 0x5899_65cc_7537_4cc3);
-        let high = fold(self.b ^ 0x1d8e_4e27_c47d_124f, self.a ^ 0xeb44_acca_b455_d165);
+        let low = fold(
+            self.a ^ 0x8ebc_6af0_9c88_c6e3,
+            self.b ^ 0x5899_65cc_7537_4cc3,
+        );
+        let high = fold(
+            self.b ^ 0x1d8e_4e27_c47d_124f,
+            self.a ^ 0xeb44_acca_b455_d165,
+        );
         Fingerprint(u128::from(low) | u128::from(high) << 64)
     }
 }
@@ -91,7 +97,8 @@ mod tests {
 
     #[test]
     fn differs_when_strings_move_between_labels() {
-        let of = |pairs: &[(&str, &str)]| Fingerprint::of(&Labels::from_pairs(pairs.iter().copied()));
+        let of =
+            |pairs: &[(&str, &str)]| Fingerprint::of(&Labels::from_pairs(pairs.iter().copied()));
         let all = [
             of(&[("a", "b")]),
             of(&[("b", "a")]),

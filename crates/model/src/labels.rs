@@ -119,7 +119,9 @@ impl Ord for Labels {
 /// As Prometheus prints a series: `name{a="b", c="d"}`.
 impl fmt::Display for Labels {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.metric_name().filter(|name| is_legacy_metric_name(name));
+        let name = self
+            .metric_name()
+            .filter(|name| is_legacy_metric_name(name));
         out.write_str(name.unwrap_or_default())?;
         let mut rest = self
             .iter()

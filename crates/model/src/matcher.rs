@@ -233,9 +233,12 @@ mod shape {
     fn any_run(hir: &Hir) -> Option<u32> {
         match hir.kind() {
             HirKind::Capture(group) => any_run(&group.sub),
-            HirKind::Repetition(Repetition { min, max: None, sub, .. }) if *min <= 1 => {
-                is_any_char(sub).then_some(*min)
-            }
+            HirKind::Repetition(Repetition {
+                min,
+                max: None,
+                sub,
+                ..
+            }) if *min <= 1 => is_any_char(sub).then_some(*min),
             _ => None,
         }
     }
@@ -273,7 +276,12 @@ mod shape {
                 let chars = class.iter().flat_map(|r| r.start()..=r.end());
                 Some(chars.map(String::from).collect())
             }
-            HirKind::Repetition(Repetition { min: 0, max: Some(1), sub, .. }) => {
+            HirKind::Repetition(Repetition {
+                min: 0,
+                max: Some(1),
+                sub,
+                ..
+            }) => {
                 let mut all = literals(sub)?;
                 all.push(String::new());
                 Some(all)
@@ -297,7 +305,10 @@ mod shape {
                     }
                     let join = |head: &String| {
                         let head = head.clone();
-                        tails.iter().map(move |tail| format!("{head}{tail}")).collect::<Vec<_>>()
+                        tails
+                            .iter()
+                            .map(move |tail| format!("{head}{tail}"))
+                            .collect::<Vec<_>>()
                     };
                     all = all.iter().flat_map(join).collect();
                 }
@@ -333,25 +344,43 @@ mod tests {
         check("foo.*", "Prefix(\"foo\")");
         check("foo.+", "Other(\"foo\")");
         check("foo.*bar", "Other(\"foo\")");
-        check("(?i)foo", "Literals([\"FOO\", \"FOo\", \"FoO\", \"Foo\", \"fOO\", \"fOo\", \"foO\", \"foo\"])");
+        check(
+            "(?i)foo",
+            "Literals([\"FOO\", \"FOo\", \"FoO\", \"Foo\", \"fOO\", \"fOo\", \"foO\", \"foo\"])",
+        );
     }
 
     #[test]
     fn agrees_with_the_plain_expression() {
-        let patterns = [".*", ".+", "a|b", "a.*", "a.+c", "(a|b)?c", "[ab]c", "", "a{2,3}", "^a$", "a|", "a\\.b", "(?i)ab"];
-        let values = ["", "a", "b", "c", "ac", "bc", "abc", "aa", "aaa", "a\nb", "a.b", "AB", "\n"];
+        let patterns = [
+            ".*", ".+", "a|b", "a.*", "a.+c", "(a|b)?c", "[ab]c", "", "a{2,3}", "^a$", "a|",
+            "a\\.b", "(?i)ab",
+        ];
+        let values = [
+            "", "a", "b", "c", "ac", "bc", "abc", "aa", "aaa", "a\nb", "a.b", "AB", "\n",
+        ];
         for text in patterns {
             let matcher = Matcher::new("l", MatchOp::Regex, text).unwrap();
             let plain = Regex::new(&format!("^(?s:{text})$")).unwrap();
             for value in values {
-                assert_eq!(matcher.matches(value), plain.is_match(value), "{text} on {value:?}");
+                assert_eq!(
+                    matcher.matches(value),
+                    plain.is_match(value),
+                    "{text} on {value:?}"
+                );
             }
         }
     }
 
     #[test]
     fn refuses_what_would_explode() {
-        for text in ["(((((a{100}){100}){100}){100}){100})", "\\pL{5000}", &"(".repeat(500), "a**b(", &"a".repeat(5000)] {
+        for text in [
+            "(((((a{100}){100}){100}){100}){100})",
+            "\\pL{5000}",
+            &"(".repeat(500),
+            "a**b(",
+            &"a".repeat(5000),
+        ] {
             assert!(Matcher::new("l", MatchOp::Regex, text).is_err(), "{text}");
         }
     }

@@ -59,20 +59,32 @@ impl FromStr for DurationMs {
         while !rest.is_empty() {
             let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
             let (number, tail) = rest.split_at(digits);
-            let letters = tail.len() - tail.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
+            let letters = tail.len()
+                - tail
+                    .trim_start_matches(|c: char| c.is_ascii_alphabetic())
+                    .len();
             let (unit, tail) = tail.split_at(letters);
-            let place = TIME_UNITS.iter().position(|(known, _)| *known == unit).ok_or_else(wrong)?;
+            let place = TIME_UNITS
+                .iter()
+                .position(|(known, _)| *known == unit)
+                .ok_or_else(wrong)?;
             // Units go from large to small, each once.
             if last != TIME_UNITS.len() && place <= last {
                 return Err(wrong());
             }
             last = place;
-            let number: i64 = number.parse().map_err(|_: std::num::ParseIntError| wrong())?;
+            let number: i64 = number
+                .parse()
+                .map_err(|_: std::num::ParseIntError| wrong())?;
             let part = number.checked_mul(TIME_UNITS[place].1).ok_or_else(wrong)?;
             total = total.checked_add(part).ok_or_else(wrong)?;
             rest = tail;
         }
-        if text.is_empty() { Err(wrong()) } else { Ok(Self(total)) }
+        if text.is_empty() {
+            Err(wrong())
+        } else {
+            Ok(Self(total))
+        }
     }
 }
 
@@ -120,9 +132,16 @@ impl FromStr for ByteSize {
         let scale = if unit.is_empty() {
             1
         } else {
-            BYTE_UNITS.iter().find(|(known, _)| *known == unit).ok_or_else(wrong)?.1
+            BYTE_UNITS
+                .iter()
+                .find(|(known, _)| *known == unit)
+                .ok_or_else(wrong)?
+                .1
         };
-        let number: u64 = digits.trim().parse().map_err(|_: std::num::ParseIntError| wrong())?;
+        let number: u64 = digits
+            .trim()
+            .parse()
+            .map_err(|_: std::num::ParseIntError| wrong())?;
         number.checked_mul(scale).map(Self).ok_or_else(wrong)
     }
 }
@@ -195,7 +214,11 @@ mod tests {
     fn durations_read_and_print() {
         let check = |text: &str, ms: i64, shown: &str| {
             let parsed: DurationMs = text.parse().unwrap();
-            assert_eq!((parsed.0, parsed.to_string().as_str()), (ms, shown), "{text}");
+            assert_eq!(
+                (parsed.0, parsed.to_string().as_str()),
+                (ms, shown),
+                "{text}"
+            );
         };
         check("0", 0, "0s");
         check("30m", 1_800_000, "30m");
@@ -213,7 +236,11 @@ mod tests {
     fn sizes_read_and_print() {
         let check = |text: &str, bytes: u64, shown: &str| {
             let parsed: ByteSize = text.parse().unwrap();
-            assert_eq!((parsed.0, parsed.to_string().as_str()), (bytes, shown), "{text}");
+            assert_eq!(
+                (parsed.0, parsed.to_string().as_str()),
+                (bytes, shown),
+                "{text}"
+            );
         };
         check("0", 0, "0");
         check("16MiB", 16 << 20, "16MiB");

@@ -59,7 +59,10 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now_ms(&self) -> TimestampMs {
-        #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that asks the machine"
+        )]
         let now = std::time::SystemTime::now();
         let elapsed = now.duration_since(std::time::UNIX_EPOCH);
         elapsed.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))

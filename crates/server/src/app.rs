@@ -9,8 +9,6 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use distributor::Distributor;
 use ingester::{FsyncPolicy, Ingester};
-use model::limits::Limits;
-use model::tenant::TenantId;
 use model::time::{Clock, SystemClock};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -38,8 +36,7 @@ impl App {
     ) -> std::io::Result<Arc<Self>> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let shared = Arc::new(config.limits.clone());
-        let limits: Arc<dyn Fn(&TenantId) -> Arc<Limits> + Send + Sync> =
-            Arc::new(move |_| Arc::clone(&shared));
+        let limits: distributor::LimitsOf = Arc::new(move |_| Arc::clone(&shared));
         let ingester_deps = ingester::Deps {
             clock: Arc::clone(&clock),
             limits: Arc::clone(&limits),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State as Shared;
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode, header};
 use serde_json::json;
 
@@ -43,6 +43,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/metrics", get(metrics))
         .route("/config", get(config))
         .route("/services", get(services))
+        .route("/ingester/flush", post(flush))
 }
 
 async fn index() -> Html<String> {
@@ -72,6 +73,19 @@ pub(crate) fn unavailable(state: &State) -> Response {
     let retry = [(header::RETRY_AFTER, state.retry_after_s().to_string())];
     let text = format!("{}\n", state.text());
     (StatusCode::SERVICE_UNAVAILABLE, retry, text).into_response()
+}
+
+/// Writes a head snapshot, and answers when it is durable.
+async fn flush(Shared(app): Shared<Arc<App>>) -> Response {
+    let ingester = Arc::clone(&app.ingester);
+    let flushed = tokio::task::spawn_blocking(move || ingester.flush()).await;
+    let (status, text) = match flushed {
+        Ok(Ok(())) => return StatusCode::NO_CONTENT.into_response(),
+        Ok(Err(error)) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    };
+    tracing::warn!(%status, text, "flush failed");
+    (status, format!("{text}\n")).into_response()
 }
 
 async fn metrics(Shared(app): Shared<Arc<App>>) -> Response {

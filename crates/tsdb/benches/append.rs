@@ -3,10 +3,6 @@
 //! `cargo bench -p tsdb --bench append`
 
 #![expect(clippy::unwrap_used, reason = "a bench fails by a panic")]
-#![expect(
-    missing_docs,
-    reason = "criterion's macros make undocumented functions"
-)]
 
 use std::path::Path;
 use std::sync::Arc;
