@@ -202,11 +202,15 @@ impl Config {
         let server = &self.server;
         if server.http_listen == server.grpc_listen && server.http_listen.port() != 0 {
             let both = server.http_listen;
+            // The one that was set is the one to be corrected.
+            let (key, other) = if both == ServerConfig::default().grpc_listen {
+                ("server.http_listen", "server.grpc_listen")
+            } else {
+                ("server.grpc_listen", "server.http_listen")
+            };
             return fail(
-                "server.grpc_listen",
-                format!(
-                    "is {both}, which server.http_listen uses already; give one of them another port"
-                ),
+                key,
+                format!("is {both}, which is {other} already; give one of them another port"),
             );
         }
         if server.max_connections == 0 {

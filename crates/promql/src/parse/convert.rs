@@ -9,7 +9,7 @@ use promql_parser::label as theirs_label;
 use promql_parser::parser as theirs;
 
 use super::ParseError;
-use super::scan::{Operand, Scan};
+use super::scan::{NEUTRAL_LABEL, Operand, Scan};
 use crate::annotations::Pos;
 use crate::ast::{
     Aggregate, AggregateOp, At, Binary, BinaryOp, Cardinality, Expr, ExprKind, Grouping, Matching,
@@ -271,7 +271,8 @@ impl Converter<'_> {
         if let Some(name) = &name {
             matchers.push(Matcher::new(METRIC_NAME, MatchOp::Equal, name).map_err(invalid)?);
         }
-        for matcher in &theirs.matchers.matchers {
+        let given = theirs.matchers.matchers.iter();
+        for matcher in given.filter(|matcher| matcher.name != NEUTRAL_LABEL) {
             let op = match matcher.op {
                 theirs_label::MatchOp::Equal => MatchOp::Equal,
                 theirs_label::MatchOp::NotEqual => MatchOp::NotEqual,

@@ -10,6 +10,13 @@
 use super::literal::{self, parse_duration_ms, parse_number};
 use super::{ParseError, ParseOptions};
 
+/// Stands first in every pair of braces. The grammar refuses selectors all of whose matchers
+/// match an empty value, which it can't tell once strings are indices: `a!=""` would be one. The
+/// conversion drops it again, and the check of types has that rule.
+const NEUTRAL_MATCHER: &str = "\"#\"=\"#\",";
+/// The name in it: no text of a user's comes out as this.
+pub(super) const NEUTRAL_LABEL: &str = "#";
+
 /// One operand: where it starts, and where the signs in front of it start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Operand {
@@ -273,6 +280,7 @@ impl Scanner<'_> {
         }
         self.operand_next = false;
         self.copy(1);
+        self.out.rewritten.push_str(NEUTRAL_MATCHER);
         while let Some(c) = self.peek() {
             match c {
                 '"' | '\'' | '`' => self.string()?,

@@ -76,6 +76,10 @@ fn refuses_what_is_no_promql() {
         "set operator \"and\" not allowed in binary scalar expression",
     );
     check_error("{a=\"\"}", "at least one non-empty matcher");
+    check_error("{}", "at least one non-empty matcher");
+    check_error("{a!=\"b\"}", "at least one non-empty matcher");
+    check_error("{a!~\"b|c\"}", "at least one non-empty matcher");
+    check_error("{,}", "");
     check_error("foo{__name__=\"bar\"}", "metric name must not be set twice");
     check_error("foo{a=\"b\" or c=\"d\"}", "unexpected \"or\"");
     check_error("foo{a=~\"(\"}", "");
@@ -94,6 +98,10 @@ fn reads_strings_numbers_and_names() {
     assert_eq!(number("-1.5e-7"), -1.5e-7);
     assert_eq!(number("5m"), 300.0);
     assert_eq!(number("-Inf"), f64::NEG_INFINITY);
+    for asked in ["{a!=\"\"}", "{a!~\"\"}", "{a=\"\",b=~\".+\",}", "foo{}"] {
+        let matchers = parse_selector(asked, &options());
+        assert!(matchers.is_ok_and(|all| !all.is_empty()), "{asked}");
+    }
     let matchers = parse_selector("{\"my metric\", 'a.b'=~`x\\.y|z`, c!=\"1\"}", &options());
     let printed: Vec<_> = matchers
         .expect("matchers")

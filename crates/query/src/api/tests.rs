@@ -345,7 +345,7 @@ async fn limits_are_422() {
         max_samples_per_query: 50,
         ..Limits::default()
     });
-    let (status, kind, text) = refused(&few, get("/api/v1/query?query=up[10m]")).await;
+    let (status, kind, text) = refused(&few, get("/api/v1/query?query=up%5B10m%5D")).await;
     assert_eq!((status, kind.as_str()), (422, "execution"), "{text}");
     let small = limited(Limits {
         max_memory_per_query: model::quantity::ByteSize(1000),
@@ -429,6 +429,13 @@ async fn stats_and_metrics_tell_what_a_query_took() {
         out.contains("tidemark_query_requests_total{endpoint=\"query\",code=\"200\"} 1\n"),
         "{out}"
     );
+}
+
+/// Waits for what must happen, so that a fault fails the test instead of hanging it.
+async fn soon<T>(event: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), event)
+        .await
+        .expect("it happens soon")
 }
 
 /// A source whose series never end: it is read until the query is stopped.
@@ -529,12 +536,12 @@ async fn a_query_stops_when_its_client_goes_away() {
     #[expect(clippy::disallowed_methods, reason = "the test aborts it")]
     let client = tokio::spawn(async move {
         router
-            .oneshot(get("/api/v1/query?query=count({n!=\"\"})"))
+            .oneshot(get("/api/v1/query?query=count(%7Bn!%3D%22%22%7D)"))
             .await
     });
-    begun.notified().await;
+    soon(begun.notified()).await;
     client.abort();
-    ended.notified().await;
+    soon(ended.notified()).await;
     assert!(client.await.is_err());
     let mut out = String::new();
     api.render_metrics(&mut out);
@@ -547,11 +554,11 @@ async fn a_query_stops_when_its_client_goes_away() {
 #[tokio::test]
 async fn a_query_stops_when_its_time_is_up() {
     let (api, _, ended) = endless(Limits::default());
-    let path = "/api/v1/query?query=count({n!=\"\"})&timeout=50ms";
+    let path = "/api/v1/query?query=count(%7Bn!%3D%22%22%7D)&timeout=50ms";
     let (status, kind, text) = refused(&api, get(path)).await;
     assert_eq!((status, kind.as_str()), (503, "timeout"), "{text}");
     assert!(text.contains("query_timeout"), "{text}");
-    ended.notified().await;
+    soon(ended.notified()).await;
 }
 
 #[tokio::test]
@@ -566,10 +573,10 @@ async fn a_full_queue_is_429() {
     #[expect(clippy::disallowed_methods, reason = "the test aborts it")]
     let client = tokio::spawn(async move {
         router
-            .oneshot(get("/api/v1/query?query=count({n!=\"\"})"))
+            .oneshot(get("/api/v1/query?query=count(%7Bn!%3D%22%22%7D)"))
             .await
     });
-    begun.notified().await;
+    soon(begun.notified()).await;
     let response = api
         .router()
         .oneshot(get("/api/v1/query?query=1"))

@@ -13,6 +13,9 @@ use super::{Complaint, Config};
 /// The largest file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
+/// How much of a wrong line is shown, in bytes.
+const MAX_SHOWN: usize = 80;
+
 /// One key set on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overrides {
@@ -121,10 +124,12 @@ fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
             .map_or(1, |at| usize::try_from(at.line()).unwrap_or(1));
         let formatter = serde_saphyr::UserMessageFormatter;
         let shown = error.render_with_formatter(&formatter);
+        let given = text.lines().nth(line.max(1) - 1).unwrap_or_default().trim();
+        let end = given.floor_char_boundary(MAX_SHOWN);
         ConfigError::Line {
             path: path.to_owned(),
             line: line.max(1),
-            message: with_remedy(strip_place(&shown)),
+            message: format!("`{}`: {}", &given[..end], with_remedy(strip_place(&shown))),
         }
     })
 }
@@ -154,11 +159,20 @@ fn with_remedy(message: &str) -> String {
     format!("{message}; {remedy}")
 }
 
-/// The names in serde's message about a field that does not exist.
+/// The names in a message about a field that does not exist: that one, and those that do.
 fn unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
-    let at = message.find("unknown field `")?;
-    let mut names = message[at..].split('`').skip(1).step_by(2);
-    Some((names.next()?, names.collect()))
+    let (_, rest) = message.split_once("unknown field `")?;
+    let (unknown, rest) = rest.split_once('`')?;
+    let known = rest
+        .split_once("expected one of ")
+        .map_or("", |(_, names)| names);
+    Some((
+        unknown,
+        known
+            .split(", ")
+            .map(|name| name.trim_matches('`'))
+            .collect(),
+    ))
 }
 
 /// How many letters must be put in, left out or replaced to make one word of the other.
