@@ -148,3 +148,67 @@ fn take_bytes<'a>(frame: &mut &'a [u8]) -> Result<&'a [u8], BadStates> {
     *frame = rest;
     Ok(head)
 }
+
+#[cfg(test)]
+mod tests {
+    use model::fingerprint::Fingerprint;
+    use model::sample::Sample;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::chunk_files::ChunkFiles;
+    use crate::disk::RealDisk;
+    use crate::head::series::AgeLimits;
+
+    const ANY_AGE: AgeLimits = AgeLimits {
+        oldest_late: TimestampMs::MIN,
+        oldest: TimestampMs::MIN,
+        late_allowed: true,
+    };
+
+    /// Version 1 of the frame: what stands here must be readable for ever.
+    const GOLDEN: &str = "0700000000879303000000000100000000000000000000006000360000000000\
+                          000000001000000009000000010000";
+
+    #[test]
+    fn stays_readable() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = ChunkFiles::open(dir.path(), std::sync::Arc::new(RealDisk::default())).unwrap();
+        let series = MemSeries::new(Fingerprint(1), 7, Box::default());
+        let mut state = series.state.lock();
+        for t in 0..3 {
+            state.append(
+                Sample {
+                    t: t * 3_600_000 * 2,
+                    v: 1.5,
+                    start: 0,
+                },
+                ANY_AGE,
+                &files,
+            );
+        }
+        let mut bytes = Vec::new();
+        encode_state(&series, &state, &mut bytes);
+        let shown: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(shown, GOLDEN);
+        let again = MemSeries::new(Fingerprint(1), 7, Box::default());
+        decode_states(&bytes, |series_ref, restored| {
+            assert_eq!((series_ref, restored.open.len()), (7, 1));
+            restored.put_into(&mut again.state.lock(), &files);
+        })
+        .unwrap();
+        let again = again.state.lock();
+        assert_eq!(again.newest(), state.newest());
+        assert_eq!(again.closed[..2], state.closed[..]);
+        assert_eq!(again.closed.len(), 3);
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_that_make_no_sense_are_an_error(bytes in prop::collection::vec(any::<u8>(), 1..200)) {
+            // Whatever it says, it says it without a panic and without much memory.
+            let told = decode_states(&bytes, |_, restored| assert!(restored.closed.len() < 200));
+            prop_assert!(told.is_ok() || told == Err(BadStates));
+        }
+    }
+}
