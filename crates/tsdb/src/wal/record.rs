@@ -21,6 +21,8 @@ use values::{ValueDecoder, ValueEncoder};
 
 /// The version of the format that is written.
 const VERSION: u8 = 1;
+/// Version, and the varints in front of the tenant and of six sections and their rows, in bytes.
+const MAX_FRAMING_BYTES: usize = 1 + 12 * 10;
 
 /// A record's bytes make no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -148,6 +150,55 @@ impl RecordEncoder {
         put_bytes(out, metadata.metric.as_bytes());
         put_bytes(out, metadata.help.as_bytes());
         put_bytes(out, metadata.unit.as_bytes());
+    }
+
+    /// At most so many bytes, not far above, are what [`Self::finish`] would give now. Cheap
+    /// enough to ask after each row.
+    pub fn size(&self) -> usize {
+        let refs = self.series_refs.size() + self.refs.size() + self.histogram_refs.size();
+        let times = self.times.size() + self.histogram_times.size();
+        let starts = self.starts.size() + self.histogram_starts.size();
+        let exemplars =
+            self.exemplar_refs.size() + self.exemplar_times.size() + self.exemplars.len();
+        let series = self.symbols.size() + self.fingerprints.len() + self.series_labels.len();
+        let values = self.values.size() + self.histograms.bytes().len();
+        let rows = refs + times + starts + series + values + exemplars + self.metadata.len();
+        MAX_FRAMING_BYTES + self.tenant.len() + rows
+    }
+
+    /// Gives all memory back where it is more than `most_bytes`. To be called between records:
+    /// what was added since [`Self::begin`] may be dropped.
+    pub fn shrink(&mut self, most_bytes: usize) {
+        if self.capacity() > most_bytes {
+            *self = Self::default();
+        }
+    }
+
+    /// Memory that is held, in bytes.
+    fn capacity(&self) -> usize {
+        let runs = [
+            &self.series_refs,
+            &self.refs,
+            &self.times,
+            &self.starts,
+            &self.histogram_refs,
+            &self.histogram_times,
+            &self.histogram_starts,
+            &self.exemplar_refs,
+            &self.exemplar_times,
+        ];
+        let bytes = [
+            &self.fingerprints,
+            &self.series_labels,
+            &self.exemplars,
+            &self.metadata,
+            &self.section,
+            &self.out,
+        ];
+        let runs: usize = runs.iter().map(|runs| runs.capacity()).sum();
+        let bytes: usize = bytes.iter().map(|bytes| bytes.capacity()).sum();
+        let columns = self.values.capacity() + self.histograms.capacity();
+        runs + bytes + columns + self.symbols.capacity() + self.tenant.capacity()
     }
 
     /// The record's bytes, not compressed.

@@ -116,6 +116,11 @@ impl HistogramEncoder {
         self.out.clear();
     }
 
+    /// Memory that is held, but for the little of one layout, in bytes.
+    pub(super) fn capacity(&self) -> usize {
+        self.out.capacity()
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.out
     }

@@ -3,6 +3,9 @@
 use super::RecordError;
 use super::cursor::{Cursor, put_bytes, put_varint, zigzag};
 
+/// The run that is not ended yet and the size in front of a column: three varints, in bytes.
+const MAX_OPEN_BYTES: usize = 3 * 10;
+
 /// Collects a column.
 #[derive(Default)]
 pub(super) struct RunEncoder {
@@ -44,6 +47,16 @@ impl RunEncoder {
             put_varint(&mut self.out, zigzag(self.step));
             put_varint(&mut self.out, self.length);
         }
+    }
+
+    /// At most so many bytes are appended by [`Self::write`].
+    pub(super) fn size(&self) -> usize {
+        self.out.len() + MAX_OPEN_BYTES
+    }
+
+    /// Memory that is held, in bytes.
+    pub(super) fn capacity(&self) -> usize {
+        self.out.capacity()
     }
 
     /// Appends the column behind its size in bytes.

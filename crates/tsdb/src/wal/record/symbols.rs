@@ -12,6 +12,9 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::RecordError;
 use super::cursor::{Cursor, put_varint, zigzag};
 
+/// What the count of texts takes, at most, in bytes.
+const MAX_COUNT_BYTES: usize = 10;
+
 /// Collects texts.
 #[derive(Default)]
 pub(super) struct SymbolEncoder {
@@ -67,6 +70,19 @@ impl SymbolEncoder {
         self.bytes.extend_from_slice(text);
         self.ends.push(self.bytes.len() as u32);
         number
+    }
+
+    /// At most so many bytes are appended by [`Self::write`].
+    pub(super) fn size(&self) -> usize {
+        // The size of a text takes a byte, and no more than one for each 128 bytes of the text.
+        let sizes = self.ends.len() + self.bytes.len() / 128;
+        MAX_COUNT_BYTES + sizes + self.bytes.len()
+    }
+
+    /// Memory that is held, in bytes.
+    pub(super) fn capacity(&self) -> usize {
+        let numbers = self.ends.capacity() + self.before.capacity() + self.row.capacity();
+        self.bytes.capacity() + 4 * numbers + self.table.allocation_size()
     }
 
     /// Appends the texts: their count, their sizes, their bytes.

@@ -34,7 +34,15 @@ fn encode(encoder: &mut RecordEncoder, tenant: &TenantId, rows: &Rows) -> Vec<u8
         encoder.metadata(metadata);
     }
     assert_eq!(encoder.is_empty(), *rows == Rows::default());
-    encoder.finish().to_vec()
+    let bound = encoder.size();
+    let bytes = encoder.finish().to_vec();
+    assert!(bytes.len() <= bound, "{} bytes, {bound} said", bytes.len());
+    assert!(
+        bound <= bytes.len() + 450,
+        "{} bytes, {bound} said",
+        bytes.len()
+    );
+    bytes
 }
 
 fn decode(bytes: &[u8]) -> Result<(TenantId, Rows), RecordError> {
@@ -252,6 +260,36 @@ proptest! {
         record.extend_from_slice(&bytes);
         drop(decode(&record));
     }
+}
+
+#[test]
+fn size_follows_what_is_added() {
+    let mut encoder = RecordEncoder::default();
+    encoder.begin(&TenantId::anonymous());
+    let text = |number: u32| format!("{number}{}", "x".repeat(number as usize % 400));
+    for number in 0..2000 {
+        let before = encoder.size();
+        let labels = Labels::from_pairs([("job", text(number).as_str())]);
+        encoder.series(number * number, Fingerprint(1), &labels);
+        assert!(encoder.size() > before);
+    }
+    let bound = encoder.size();
+    let size = encoder.finish().len();
+    assert!(size <= bound && bound < size + size / 50, "{size}, {bound}");
+}
+
+#[test]
+fn shrink_gives_back_only_much_memory() {
+    let mut encoder = RecordEncoder::default();
+    let rows = golden_rows();
+    check(&mut encoder, &rows);
+    let held = encoder.capacity();
+    assert!(held > 0);
+    encoder.shrink(held);
+    assert_eq!(encoder.capacity(), held);
+    encoder.shrink(held - 1);
+    assert_eq!(encoder.capacity(), 0);
+    check(&mut encoder, &rows);
 }
 
 #[test]

@@ -20,6 +20,8 @@ const DECIMAL: u8 = 5;
 const FLOAT: u8 = 10;
 const STALE: u8 = 11;
 
+/// What the size of the whole numbers takes, at most.
+const MAX_SIZE_BYTES: usize = 10;
 const PAGE_SHIFT: u32 = 12;
 /// What a decimal is multiplied with to be a whole number.
 const SCALES: [f64; 5] = [1e1, 1e2, 1e3, 1e6, 1e9];
@@ -101,6 +103,16 @@ impl ValueEncoder {
         let end = self.wholes.len() + width;
         self.wholes.extend_from_slice(&number.to_le_bytes());
         self.wholes.truncate(end);
+    }
+
+    /// At most so many bytes are appended by [`Self::write`].
+    pub(super) fn size(&self) -> usize {
+        self.tags.len() + MAX_SIZE_BYTES + self.wholes.len() + 8 * self.floats.len()
+    }
+
+    /// Memory that is held, in bytes.
+    pub(super) fn capacity(&self) -> usize {
+        self.tags.capacity() + self.wholes.capacity() + 8 * self.floats.capacity()
     }
 
     /// Appends the column: tags, whole numbers behind their size, floats byte by byte.
