@@ -29,6 +29,8 @@ impl IngestService for Ingester {
 fn id_of(error: &AppendError) -> &'static str {
     match error {
         AppendError::Closed => "shutting-down",
+        AppendError::ChunksBehind { .. } => "chunk-files-behind",
+        AppendError::TooManyTenants { .. } => "too-many-tenants",
         AppendError::Log { error, .. } => match error {
             CommitError::DiskFull { .. } => "disk-full",
             CommitError::Busy { .. } => "log-busy",

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -33,6 +33,9 @@ pub struct ChunkPlace {
     /// Offset of the chunk's checksum in the file.
     pub offset: u32,
 }
+
+/// Bytes that may wait in memory while the files can't be written.
+const BACKLOG_BYTES: usize = 16 << 20;
 
 /// A chunk that can't be read back.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +64,10 @@ pub struct ChunkFiles {
     /// File number of the writer and the offset up to which its bytes are in the file.
     written: AtomicU64,
     readers: RwLock<BTreeMap<u32, Arc<Reader>>>,
+    /// Bytes in the buffer after a write that failed; 0 after one that did not.
+    backlog: AtomicUsize,
+    /// A sync failed: nobody knows what is on disk, and a further sync would not tell.
+    sync_failed: AtomicBool,
 }
 
 struct Writer {
@@ -69,6 +76,9 @@ struct Writer {
     /// Offset of the buffer's first byte in the file.
     start: u32,
     buffer: Vec<u8>,
+    /// Bytes in the buffer at which it is written; more after a failure, so that not every
+    /// chunk tries again.
+    write_at: usize,
     unsynced: Vec<Arc<dyn DiskFile>>,
 }
 
@@ -159,10 +169,13 @@ impl ChunkFiles {
                 file: None,
                 start: HEADER_BYTES,
                 buffer: Vec::new(),
+                write_at: BUFFER_BYTES,
                 unsynced: Vec::new(),
             }),
             written: AtomicU64::new(position(number, HEADER_BYTES)),
             readers: RwLock::new(readers),
+            backlog: AtomicUsize::new(0),
+            sync_failed: AtomicBool::new(false),
         })
     }
 
@@ -183,13 +196,21 @@ impl ChunkFiles {
             .buffer
             .extend_from_slice(&crc32c::crc32c(chunk).to_le_bytes());
         writer.buffer.extend_from_slice(chunk);
-        if writer.buffer.len() >= BUFFER_BYTES
+        if writer.buffer.len() >= writer.write_at
             && let Err(error) = self.flush(&mut writer)
-            && writer.buffer.len() < 2 * BUFFER_BYTES
         {
             tracing::warn!(%error, dir = %self.dir.display(), "chunks stay in memory: cannot write chunk file");
         }
         place
+    }
+
+    /// Whether so many chunks wait for the disk that no more samples should be taken. Tries to
+    /// write them first.
+    pub fn is_behind(&self) -> bool {
+        if self.backlog.load(Ordering::Relaxed) < BACKLOG_BYTES {
+            return false;
+        }
+        self.flush(&mut self.writer.lock()).is_err()
     }
 
     /// Hands the bytes of a chunk to `read`.
@@ -225,6 +246,11 @@ impl ChunkFiles {
     /// # Errors
     /// Where the disk refuses.
     pub fn sync(&self) -> io::Result<u32> {
+        if self.sync_failed.load(Ordering::Acquire) {
+            return Err(io::Error::other(
+                "an earlier sync failed: restart the process, which replays the log",
+            ));
+        }
         let (number, files) = {
             let mut writer = self.writer.lock();
             self.flush(&mut writer)?;
@@ -232,11 +258,10 @@ impl ChunkFiles {
             files.extend(writer.file.as_ref().map(|open| Arc::clone(&open.file)));
             (writer.number, files)
         };
-        for (done, file) in files.iter().enumerate() {
+        for file in files {
             if let Err(error) = file.sync_data() {
-                // Those that are not synced must be at the next call.
-                let rest = files[done..].iter().map(Arc::clone);
-                self.writer.lock().unsynced.extend(rest);
+                // A second sync may succeed although bytes were lost: never ask again.
+                self.sync_failed.store(true, Ordering::Release);
                 return Err(error);
             }
         }
@@ -258,8 +283,12 @@ impl ChunkFiles {
     pub fn retain(&self, keep: impl Fn(u32) -> bool) {
         let current = self.current();
         let mut readers = self.readers.write();
+        // The last one stays, so that its number is not given again after a restart.
+        let last = readers.last_key_value().map(|(last, _)| *last);
         let numbers = readers.keys().copied();
-        let gone: Vec<u32> = numbers.filter(|n| *n < current && !keep(*n)).collect();
+        let gone: Vec<u32> = numbers
+            .filter(|n| *n < current && Some(*n) != last && !keep(*n))
+            .collect();
         for number in &gone {
             readers.remove(number);
         }
@@ -283,6 +312,14 @@ impl ChunkFiles {
     }
 
     fn flush(&self, writer: &mut Writer) -> io::Result<()> {
+        let written = self.write_out(writer);
+        let left = writer.buffer.len();
+        writer.write_at = left + BUFFER_BYTES;
+        self.backlog.store(left, Ordering::Relaxed);
+        written
+    }
+
+    fn write_out(&self, writer: &mut Writer) -> io::Result<()> {
         if writer.buffer.is_empty() {
             return Ok(());
         }
@@ -377,8 +414,11 @@ mod tests {
         let again = open(dir.path());
         check(&again);
         assert_eq!(again.current(), last + 1);
+        again.put(b"one more file");
+        again.sync().unwrap();
         again.retain(|_| false);
         assert!(again.read(places[0], 50, |_| ()).is_err());
+        assert_eq!(open(dir.path()).current(), last + 2);
     }
 
     #[test]

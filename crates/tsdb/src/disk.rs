@@ -88,6 +88,13 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// Those of the file system.
     fn list(&self, dir: &Path) -> io::Result<Vec<DirFile>>;
 
+    /// Takes a lock that holds until the process ends or the answer is dropped; `None` where
+    /// another process holds it. The file is made where there is none.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn lock(&self, path: &Path) -> io::Result<Option<DiskLock>>;
+
     /// Makes the directory's entries durable.
     ///
     /// # Errors
@@ -99,6 +106,13 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// Those of the file system.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+}
+
+/// A lock on a file, see [`Disk::lock`].
+#[derive(Debug)]
+pub struct DiskLock {
+    /// Where the lock belongs to a file of the machine, closing that file gives it back.
+    _file: Option<std::fs::File>,
 }
 
 /// A file that is being written at its end.

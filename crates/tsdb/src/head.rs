@@ -97,6 +97,11 @@ impl TenantHead {
         self.series.read().len()
     }
 
+    /// Whether the head holds nothing at all.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.series.read().len() == 0 && self.metadata.lock().is_empty()
+    }
+
     /// What the head has done.
     pub fn counters(&self) -> &HeadCounters {
         &self.counters
@@ -155,11 +160,21 @@ impl SeriesMap {
         self.pages.get(page)?.as_ref()?.series[slot].as_ref()
     }
 
-    /// A ref that was never used.
-    pub(crate) fn take_ref(&mut self) -> u32 {
+    /// A ref that was never used; `None` once all are.
+    pub(crate) fn take_ref(&mut self) -> Option<u32> {
         let taken = self.next_ref;
-        self.next_ref += 1;
-        taken
+        self.next_ref = taken.checked_add(1)?;
+        Some(taken)
+    }
+
+    /// The ref that is given next.
+    pub(crate) fn next_ref(&self) -> u32 {
+        self.next_ref
+    }
+
+    /// Lets no ref below be given any more.
+    pub(crate) fn reserve_refs(&mut self, below: u32) {
+        self.next_ref = self.next_ref.max(below);
     }
 
     /// Adds a series that is not in the map yet.

@@ -20,7 +20,7 @@ use model::write::{LabelSource, WriteBatch, WriteOutcome};
 use parking_lot::{Mutex, RwLock};
 
 use crate::chunk_files::ChunkFiles;
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskLock};
 use crate::head::TenantHead;
 use crate::head::append::{AppendTimes, ResolvedRows, log_batch};
 use crate::head::truncate::Truncated;
@@ -38,6 +38,11 @@ pub use open::{OpenDeps, OpenProgress, OpenReport};
 pub(crate) const WRITE_RECORD: wal::RecordKind = wal::RecordKind(1);
 /// Scratch space kept for this many appends at once.
 const SCRATCH: usize = 64;
+/// Rows and bytes that scratch space is kept for; what a larger batch took is given back.
+const SCRATCH_ROWS: usize = 10_000;
+const SCRATCH_BYTES: usize = 4 << 20;
+/// Heads there may be: each is some kilobytes, and anyone who may name a tenant makes one.
+const MAX_TENANTS: usize = 100_000;
 
 /// Looks up a tenant's limits.
 pub type LimitsOf = Arc<dyn Fn(&TenantId) -> Arc<Limits> + Send + Sync>;
@@ -49,7 +54,7 @@ pub struct StoreConfig {
     pub dir: PathBuf,
     /// The log.
     pub wal: WalConfig,
-    /// How far behind a tenant's newest sample its samples are kept.
+    /// How far behind a tenant's newest sample its samples are kept; 0: for ever.
     pub retention: DurationMs,
 }
 
@@ -66,6 +71,7 @@ pub struct Store {
     appends: RwLock<()>,
     /// One pass of truncation or snapshot at a time.
     maintenance: Mutex<()>,
+    _lock: DiskLock,
     scratch: ArrayQueue<Scratch>,
     closed: AtomicBool,
 }
@@ -88,6 +94,22 @@ pub enum AppendError {
         /// Why.
         error: CommitError,
     },
+    /// Closed chunks gather in memory because their files can't be written.
+    #[error(
+        "tenant {tenant}: chunk files cannot be written, and too many chunks wait in memory; make room on the disk"
+    )]
+    ChunksBehind {
+        /// Whose batch.
+        tenant: TenantId,
+    },
+    /// There are as many tenants as there may be.
+    #[error(
+        "tenant {tenant} is new, and there are {MAX_TENANTS} tenants already; check what names the tenants"
+    )]
+    TooManyTenants {
+        /// Whose batch.
+        tenant: TenantId,
+    },
     /// The store was closed.
     #[error("the store is shutting down; try again in a moment")]
     Closed,
@@ -98,7 +120,8 @@ impl AppendError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Log { error, .. } => error.kind(),
-            Self::Closed => ErrorKind::Unavailable,
+            Self::TooManyTenants { .. } => ErrorKind::TooMany,
+            Self::ChunksBehind { .. } | Self::Closed => ErrorKind::Unavailable,
         }
     }
 }
@@ -116,7 +139,8 @@ impl Store {
     ) -> Result<WriteOutcome, AppendError> {
         let mut scratch = self.scratch.pop().unwrap_or_default();
         let result = self.append_with(tenant, limits, batch, &mut scratch);
-        scratch.rows.clear();
+        scratch.rows.clear(SCRATCH_ROWS);
+        scratch.encoder.shrink(SCRATCH_BYTES);
         // A full queue means that there is scratch enough.
         drop(self.scratch.push(scratch));
         result
@@ -130,13 +154,17 @@ impl Store {
         scratch: &mut Scratch,
     ) -> Result<WriteOutcome, AppendError> {
         let mut outcome = WriteOutcome::default();
-        let head = self.head_or_new(tenant);
         let _applied = self.appends.read();
         if self.closed.load(Ordering::Acquire) {
             return Err(AppendError::Closed);
         }
+        if self.files.is_behind() {
+            let tenant = tenant.clone();
+            return Err(AppendError::ChunksBehind { tenant });
+        }
+        let head = self.head_or_new(tenant)?;
         head.resolve_rows(batch, limits, &mut scratch.rows, &mut outcome);
-        let now = Some(self.clock.now_ms());
+        let now = self.clock.now_ms();
         let times = AppendTimes::new(&head, limits, self.config.retention, now);
         if log_batch(&head, batch, &scratch.rows, &times, &mut scratch.encoder) {
             let record = scratch.encoder.finish();
@@ -161,12 +189,18 @@ impl Store {
         self.tenants.iter().map(|head| Arc::clone(&head)).collect()
     }
 
-    fn head_or_new(&self, tenant: &TenantId) -> Arc<TenantHead> {
+    fn head_or_new(&self, tenant: &TenantId) -> Result<Arc<TenantHead>, AppendError> {
         if let Some(head) = self.tenants.get(tenant) {
-            return Arc::clone(&head);
+            return Ok(Arc::clone(&head));
+        }
+        if self.tenants.len() >= MAX_TENANTS {
+            let tenant = tenant.clone();
+            return Err(AppendError::TooManyTenants { tenant });
         }
         let made = || Arc::new(TenantHead::new(tenant.clone(), Arc::clone(&self.files)));
-        Arc::clone(&self.tenants.entry(tenant.clone()).or_insert_with(made))
+        Ok(Arc::clone(
+            &self.tenants.entry(tenant.clone()).or_insert_with(made),
+        ))
     }
 
     /// The log, for its counters.
@@ -182,6 +216,8 @@ impl Store {
     /// Forgets what lies behind retention and what is idle.
     pub fn truncate(&self) {
         let _one = self.maintenance.lock();
+        // Chunks that are closed from here on lie in this file or behind.
+        let current = self.files.current();
         let mut first_file = None;
         for head in self.heads() {
             let window = (self.limits)(&head.tenant).out_of_order_time_window;
@@ -200,7 +236,10 @@ impl Store {
         // A snapshot that is still the latest names files that are in use or behind retention;
         // what it names in vain is left out when it is read.
         self.files
-            .retain(|file| first_file.is_some_and(|first| file >= first));
+            .retain(|file| file >= current || first_file.is_some_and(|first| file >= first));
+        // A tenant without series and descriptions is one that only was named.
+        let _no_append = self.appends.write();
+        self.tenants.retain(|_, head| !head.is_unused());
     }
 
     /// Writes a snapshot and drops the log before it, so that a restart reads little.
@@ -246,6 +285,20 @@ pub enum OpenError {
     /// A snapshot.
     #[error(transparent)]
     Snapshot(#[from] wal::snapshot::SnapshotError),
+    /// Another process has the directory.
+    #[error("the data directory {} is in use by another process; stop that one, or choose another directory", .0.display())]
+    InUse(PathBuf),
+    /// The lock on the directory can't be taken.
+    #[error("cannot lock the data directory {}: {error}", dir.display())]
+    Lock {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// There are snapshots, and none can be read.
+    #[error("all head snapshots in {} are damaged; move them elsewhere to start with what the log still has", .0.display())]
+    NoWholeSnapshot(PathBuf),
     /// The chunk files.
     #[error("cannot open chunk files below {}: {error}", dir.display())]
     Chunks {

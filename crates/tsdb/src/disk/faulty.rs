@@ -277,6 +277,10 @@ impl Disk for FaultyDisk {
         Ok(files)
     }
 
+    fn lock(&self, _path: &Path) -> io::Result<Option<super::DiskLock>> {
+        Ok(Some(super::DiskLock { _file: None }))
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         state.operate_whole()?;

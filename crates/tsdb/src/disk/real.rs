@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rustix::fs::OFlags;
 
-use super::{DirFile, Disk, DiskFile, ReadFile, WriteMode};
+use super::{DirFile, Disk, DiskFile, DiskLock, ReadFile, WriteMode};
 
 /// What the memory of an uncached write is aligned to; no device asks for more.
 const MEMORY_ALIGNMENT: usize = 4096;
@@ -121,6 +121,19 @@ impl Disk for RealDisk {
         }
         files.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(files)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<DiskLock>> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(DiskLock { _file: Some(file) })),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

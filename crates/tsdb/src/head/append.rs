@@ -47,7 +47,7 @@ impl AppendTimes {
         head: &TenantHead,
         limits: &Limits,
         retention: DurationMs,
-        now: Option<TimestampMs>,
+        now: TimestampMs,
     ) -> Self {
         let newest = head.newest();
         let window = limits.out_of_order_time_window;
@@ -65,10 +65,15 @@ impl AppendTimes {
                 oldest: back(retention.0.max(window.0)),
                 late_allowed: window.0 > 0,
             },
-            latest: now.map_or(TimestampMs::MAX, |now| now.saturating_add(grace)),
+            latest: now.saturating_add(grace),
             newest,
             window,
         }
+    }
+
+    /// Whether a sample of this time is not refused at sight.
+    fn may_take(&self, t: TimestampMs) -> bool {
+        self.age.oldest <= t && t <= self.latest
     }
 }
 
@@ -120,15 +125,17 @@ impl TenantHead {
                 continue;
             }
             let allowed = checked.and_then(|()| self.check_series_limit(&map, limits));
-            if let Err(rejection) = allowed {
-                let refused = row_size(batch, *i);
-                reject(outcome, refused, || rejection);
-                self.counters
-                    .rejected
-                    .fetch_add(refused as u64, Ordering::Relaxed);
-                continue;
-            }
-            let series_ref = map.take_ref();
+            let series_ref = allowed.and_then(|()| map.take_ref().ok_or_else(|| self.no_refs()));
+            let series_ref = match series_ref {
+                Ok(series_ref) => series_ref,
+                Err(rejection) => {
+                    let refused = row_size(batch, *i);
+                    reject(outcome, refused, || rejection);
+                    let counter = &self.counters.rejected;
+                    counter.fetch_add(refused as u64, Ordering::Relaxed);
+                    continue;
+                }
+            };
             let made = make_series(
                 &mut index,
                 row.fingerprint,
@@ -139,6 +146,19 @@ impl TenantHead {
             map.insert(Arc::clone(&made));
             resolved[*i] = Some(made);
             self.counters.series_created.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn no_refs(&self) -> Rejection {
+        Rejection {
+            kind: ErrorKind::TooMany,
+            id: "max-series",
+            message: format!(
+                "tenant {} has made {} series in its life, which is all that can be numbered; \
+                 known series go on, new ones need a new tenant",
+                self.tenant,
+                u32::MAX
+            ),
         }
     }
 
@@ -175,6 +195,7 @@ impl TenantHead {
             let Some(series) = series else {
                 continue;
             };
+            let mut refused = Refused::default();
             let mut state = series.state.lock();
             for sample in &batch.samples[row.samples.clone()] {
                 let appended = if sample.t > times.latest {
@@ -187,7 +208,7 @@ impl TenantHead {
                     first = first.min(sample.t);
                     last = last.max(sample.t);
                 } else {
-                    self.refuse(series, sample.t, appended, times, outcome);
+                    refused.note(sample.t, appended);
                 }
             }
             for sample in &batch.histograms[row.histograms.clone()] {
@@ -201,11 +222,14 @@ impl TenantHead {
                     first = first.min(sample.t);
                     last = last.max(sample.t);
                 } else {
-                    self.refuse(series, sample.t, appended, times, outcome);
+                    refused.note(sample.t, appended);
                 }
             }
             drop(state);
-            if !row.exemplars.is_empty() {
+            if let Some((t, why)) = refused.first {
+                self.refuse(series, refused.count, t, why, times, outcome);
+            }
+            if !row.exemplars.is_empty() && limits.max_exemplars > 0 {
                 let mut ring = self.exemplars.lock();
                 for exemplar in &batch.exemplars[row.exemplars] {
                     ring.push(series.series_ref, exemplar, limits.max_exemplars);
@@ -230,13 +254,15 @@ impl TenantHead {
     fn refuse(
         &self,
         series: &MemSeries,
+        count: usize,
         t: TimestampMs,
         why: Result<Appended, TooNew>,
         times: &AppendTimes,
         outcome: &mut WriteOutcome,
     ) {
-        self.counters.rejected.fetch_add(1, Ordering::Relaxed);
-        reject(outcome, 1, || {
+        let counter = &self.counters.rejected;
+        counter.fetch_add(count as u64, Ordering::Relaxed);
+        reject(outcome, count, || {
             let labels = self.index.read().labels(&series.labels);
             let labels = describe_series(&labels);
             let (id, reason) = match why {
@@ -279,6 +305,21 @@ impl TenantHead {
     }
 }
 
+/// The samples of one row that were refused.
+#[derive(Default)]
+struct Refused {
+    count: usize,
+    first: Option<(TimestampMs, Result<Appended, TooNew>)>,
+}
+
+impl Refused {
+    #[cold]
+    fn note(&mut self, t: TimestampMs, why: Result<Appended, TooNew>) {
+        self.count += 1;
+        self.first.get_or_insert((t, why));
+    }
+}
+
 /// A sample from the future.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct TooNew;
@@ -306,12 +347,12 @@ pub(crate) fn log_batch<L: LabelSource>(
             encoder.series(series_ref, series.fingerprint, &batch.series[i].labels);
         }
         for sample in &batch.samples[row.samples] {
-            if sample.t <= times.latest {
+            if times.may_take(sample.t) {
                 encoder.sample(series_ref, sample.t, sample.v, sample.start);
             }
         }
         for sample in &batch.histograms[row.histograms] {
-            if sample.t <= times.latest {
+            if times.may_take(sample.t) {
                 encoder.histogram(series_ref, sample);
             }
         }
@@ -339,10 +380,12 @@ impl ResolvedRows {
         }
     }
 
-    /// Lets go of the series.
-    pub(crate) fn clear(&mut self) {
+    /// Lets go of the series, and of memory beyond so many rows.
+    pub(crate) fn clear(&mut self, most_rows: usize) {
         self.series.clear();
         self.unknown.clear();
+        self.series.shrink_to(most_rows);
+        self.unknown.shrink_to(most_rows);
     }
 }
 

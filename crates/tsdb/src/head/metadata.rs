@@ -32,6 +32,11 @@ impl MetadataStore {
         known.truncate(MAX_PER_METRIC);
     }
 
+    /// Whether nothing is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_metric.is_empty()
+    }
+
     /// The descriptions of one metric or of all, newest first within a metric.
     pub(crate) fn get(&self, metric: Option<&str>) -> Vec<MetricMetadata> {
         match metric {

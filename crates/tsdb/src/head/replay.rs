@@ -7,8 +7,8 @@ use model::time::TimestampMs;
 use model::write::LabelSource;
 
 use super::TenantHead;
-use super::append::{AppendTimes, make_series};
-use super::series::Appended;
+use super::append::make_series;
+use super::series::{AgeLimits, Appended};
 use crate::wal::record::{Record, RecordError};
 
 /// Label pairs of a log record.
@@ -47,12 +47,10 @@ impl TenantHead {
         })
     }
 
-    /// Appends the samples and histograms of a record. What was refused then is refused again.
-    pub(crate) fn replay_samples(
-        &self,
-        record: &Record<'_>,
-        times: &AppendTimes,
-    ) -> Result<(), RecordError> {
+    /// Appends the samples and histograms of a record, however old they are: whether they were too
+    /// old was judged when they came, by what was the newest sample and the limit then. What was
+    /// refused for its age may show up, what was acknowledged must.
+    pub(crate) fn replay_samples(&self, record: &Record<'_>) -> Result<(), RecordError> {
         let map = self.series.read();
         let (mut first, mut last) = (TimestampMs::MAX, TimestampMs::MIN);
         let mut note = |t: TimestampMs, appended: Appended| {
@@ -64,7 +62,7 @@ impl TenantHead {
         let floats = record.each_sample(|series_ref, sample| {
             if let Some(series) = map.by_ref(series_ref) {
                 let mut state = series.state.lock();
-                note(sample.t, state.append(sample, times.age, &self.files));
+                note(sample.t, state.append(sample, AgeLimits::NONE, &self.files));
             }
         });
         let histograms = record.each_histogram(|series_ref, sample| {
@@ -72,7 +70,7 @@ impl TenantHead {
                 let mut state = series.state.lock();
                 note(
                     sample.t,
-                    state.append_histogram(&sample, times.age, &self.files),
+                    state.append_histogram(&sample, AgeLimits::NONE, &self.files),
                 );
             }
         });

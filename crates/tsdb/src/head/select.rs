@@ -15,7 +15,7 @@ use model::sample::Sample;
 use model::select::{
     HistogramPoint, LabelsNeeded, SelectError, SelectRequest, SeriesSamples, SeriesSet,
 };
-use model::time::TimeRange;
+use model::time::{TimeRange, TimestampMs};
 use roaring::RoaringBitmap;
 use smallvec::SmallVec;
 
@@ -80,16 +80,23 @@ impl SeriesReader {
         }
     }
 
-    /// Decodes what was copied into `out`, in the order of time, one sample per timestamp.
+    /// Decodes what was copied into `out`, in the order of time, one sample per timestamp. Chunks
+    /// that end before `oldest` may be gone.
     pub(crate) fn decode(
         &mut self,
         range: TimeRange,
+        oldest: impl Fn() -> TimestampMs,
         files: &ChunkFiles,
         out: &mut SeriesSamples,
     ) -> Result<(), ReadChunkError> {
         out.clear();
         for chunk in &self.closed {
-            decode_closed(chunk, range, files, out)?;
+            match decode_closed(chunk, range, files, out) {
+                // Retention has passed it by since it was copied.
+                Err(ReadChunkError::Read(ChunkReadError::NoFile { .. }))
+                    if chunk.last_t < oldest() => {}
+                decoded => decoded?,
+            }
         }
         self.decode_open(range, out)
     }
@@ -326,7 +333,9 @@ impl SeriesSet for HeadSeriesSet {
     fn next(&mut self, samples: &mut SeriesSamples) -> Result<Option<Labels>, SelectError> {
         while let Some(series) = self.next_series() {
             self.reader.collect(&series.state.lock(), self.range);
-            let read = self.reader.decode(self.range, &self.head.files, samples);
+            let head = &self.head;
+            let oldest = || head.oldest();
+            let read = self.reader.decode(self.range, oldest, &head.files, samples);
             if let Err(error) = read {
                 let labels = self.head.index.read().labels(&series.labels);
                 return Err(SelectError {

@@ -108,6 +108,15 @@ pub(crate) struct AgeLimits {
     pub(crate) late_allowed: bool,
 }
 
+impl AgeLimits {
+    /// For samples that were acknowledged before: none is too old.
+    pub(crate) const NONE: Self = Self {
+        oldest_late: TimestampMs::MIN,
+        oldest: TimestampMs::MIN,
+        late_allowed: true,
+    };
+}
+
 /// What became of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Appended {

