@@ -31,7 +31,7 @@ fuzz_target!(|text: &str| {
     let _ = (params.limit(), params.positive_duration("timeout"), range);
     let step = params.duration_ms("step").ok().flatten().unwrap_or(10_000);
     for selector in params.all("match[]") {
-        let _ = engine::parse_selector(selector);
+        let _ = engine::parse_selector(selector, &Limits::default());
     }
     let query = params.get("query").unwrap_or(text);
     let limits = Limits {

@@ -45,12 +45,18 @@ async fn take(
     body: axum::body::Body,
 ) -> Result<(Version, Written), Refusal> {
     let mut place = distributor.inflight.enter()?;
-    let header = headers.get(TENANT_HEADER).map(|value| value.as_bytes());
+    let header = headers
+        .get_all(TENANT_HEADER)
+        .iter()
+        .map(http::HeaderValue::as_bytes);
     let tenant = tenant_of(header, distributor.config.multitenancy)?;
     let version = negotiate::version(headers)?;
     let mut scratch = distributor.scratch.take();
-    let max_bytes = distributor.config.max_body_size.0 as usize;
-    let read = body::read(headers, body, max_bytes, &mut place, &mut scratch.body).await;
+    let bounds = body::Bounds {
+        max_bytes: distributor.config.max_body_size.0 as usize,
+        timeout: distributor.config.body_read_timeout.as_duration(),
+    };
+    let read = body::read(headers, body, bounds, &mut place, &mut scratch.body).await;
     if let Err(refusal) = read {
         distributor.scratch.give_back(scratch);
         return Err(refusal);

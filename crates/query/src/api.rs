@@ -28,16 +28,19 @@ use tokio::time::Instant;
 use wire::tenant::{self, TENANT_HEADER};
 
 use crate::cancel::CancelOnDrop;
-use crate::front::{Pool, Turns};
+use crate::front::{ByteGate, Pool, Turns};
 use crate::metrics::Metrics;
 use crate::{Config, Deps};
 
 use answer::Answer;
+use body::{Bounds, Stopped};
 use error::{ApiError, ErrorType};
 use params::Params;
 
 /// How much of a query's text the log shows, in bytes.
 const MAX_LOGGED_QUERY: usize = 2048;
+/// Bytes of all forms being read.
+const MAX_INFLIGHT_FORM_BYTES: usize = 64 << 20;
 
 /// The read path of a process.
 pub struct Api {
@@ -45,6 +48,10 @@ pub struct Api {
     pub(crate) deps: Deps,
     turns: Arc<Turns>,
     pool: Pool,
+    /// Bytes of forms being read.
+    forms: ByteGate,
+    /// Bytes of answers being written and sent.
+    answers: ByteGate,
     metrics: Metrics,
 }
 
@@ -78,6 +85,8 @@ impl Api {
         Ok(Arc::new(Self {
             turns: Turns::new(threads),
             pool: Pool::new(threads)?,
+            forms: ByteGate::new(MAX_INFLIGHT_FORM_BYTES),
+            answers: ByteGate::new(config.max_inflight_response_bytes),
             metrics: Metrics::default(),
             config,
             deps,
@@ -115,7 +124,15 @@ impl Api {
     /// Answers with data that needs no turn.
     fn tell(&self, data: serde_json::Value) -> Response {
         self.metrics.answered("other", 200, Duration::ZERO);
-        Answer::value(data).finish(false).into_response()
+        let bounds = Bounds {
+            most: None,
+            held: self.answers.hold(),
+            cancel: CancelFlag::default(),
+        };
+        match Answer::value(data).finish(false, bounds) {
+            Ok(finished) => finished.into_response(),
+            Err(stopped) => self.stopped(stopped, None).into_response(),
+        }
     }
 
     /// Answers a request that was wrong before it could have a turn.
@@ -188,7 +205,7 @@ impl Api {
         };
         let receiver = self.pool.run(move || {
             let _turn = turn;
-            work(&job).map(|answer| answer.finish(job.gzip))
+            job.finish(work(&job)?)
         });
         match tokio::time::timeout_at(deadline, receiver).await {
             Err(_) => Err(late("in evaluation")),
@@ -200,6 +217,27 @@ impl Api {
                 let finished = result?;
                 self.metrics.sent(finished.len());
                 Ok(finished)
+            }
+        }
+    }
+
+    /// What to tell of an answer that was not written to its end.
+    fn stopped(&self, stopped: Stopped, limits: Option<&Limits>) -> ApiError {
+        match stopped {
+            Stopped::Canceled => ApiError::new(ErrorType::Canceled, stopped.to_string()),
+            Stopped::Full => ApiError::new(
+                ErrorType::Unavailable,
+                format!(
+                    "answers being sent hold {} bytes, the most of all together: read answers faster, ask for less, or try again",
+                    self.config.max_inflight_response_bytes
+                ),
+            ),
+            Stopped::TooLarge => {
+                let limit = limits.map_or(0, |limits| limits.max_memory_per_query.0);
+                let text = format!(
+                    "the answer takes more memory than the limit max_memory_per_query of {limit} bytes leaves; ask for fewer series or steps, or raise the limit"
+                );
+                ApiError::new(ErrorType::Execution, text)
             }
         }
     }
@@ -221,6 +259,20 @@ impl Api {
             samples,
             "slow query"
         );
+    }
+}
+
+impl Job {
+    /// Writes an answer within what the tenant's limit and all other answers leave.
+    fn finish(&self, answer: Answer) -> Result<answer::Finished, ApiError> {
+        let limit = usize::try_from(self.limits.max_memory_per_query.0).unwrap_or(usize::MAX);
+        let bounds = Bounds {
+            most: Some(limit).filter(|limit| *limit > 0),
+            held: self.api.answers.hold(),
+            cancel: self.cancel.clone(),
+        };
+        let finished = answer.finish(self.gzip, bounds);
+        finished.map_err(|stopped| self.api.stopped(stopped, Some(&self.limits)))
     }
 }
 
@@ -264,8 +316,8 @@ impl FromRequestParts<Arc<Api>> for Asker {
 }
 
 fn tenant_of(headers: &HeaderMap, multitenancy: bool) -> Result<TenantId, ApiError> {
-    let header = headers.get(TENANT_HEADER).map(http::HeaderValue::as_bytes);
-    tenant::tenant_of(header, multitenancy)
+    let values = headers.get_all(TENANT_HEADER).iter();
+    tenant::tenant_of(values.map(http::HeaderValue::as_bytes), multitenancy)
         .map_err(|e| ApiError::new(ErrorType::Unauthorized, e.to_string()))
 }
 

@@ -43,12 +43,12 @@ pub fn parse(text: &str, limits: &Limits) -> Result<Expr, ParseError> {
     promql::parse::parse(text, &options(limits))
 }
 
-/// Parses a series selector, as in `match[]`.
+/// Parses a series selector, as in `match[]`, within the tenant's limits.
 ///
 /// # Errors
-/// Where the text is no selector.
-pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
-    promql::parse::parse_selector(text, &ParseOptions::default())
+/// Where the text is no selector, or too long.
+pub fn parse_selector(text: &str, limits: &Limits) -> Result<Vec<Matcher>, ParseError> {
+    promql::parse::parse_selector(text, &options(limits))
 }
 
 fn options(limits: &Limits) -> ParseOptions {

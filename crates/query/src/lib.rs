@@ -32,6 +32,8 @@ pub struct Config {
     pub log_slower_than: Duration,
     /// Whether the tenant is taken from the header.
     pub multitenancy: bool,
+    /// Bytes that all answers hold from when they are written until they are sent.
+    pub max_inflight_response_bytes: usize,
     /// What `status/buildinfo` tells.
     pub build: BuildInfo,
 }

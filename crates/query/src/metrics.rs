@@ -20,7 +20,7 @@ pub const ENDPOINTS: [&str; 8] = [
 ];
 
 /// How requests end, as counted.
-const CODES: [u16; 10] = [200, 400, 401, 404, 413, 422, 429, 499, 500, 503];
+const CODES: [u16; 11] = [200, 400, 401, 404, 408, 413, 422, 429, 499, 500, 503];
 
 /// Counters of the read path.
 #[derive(Debug, Default)]

@@ -18,6 +18,9 @@ use crate::pages;
 use crate::readiness::{Readiness, State};
 use crate::version;
 
+/// Bytes that all answers to queries may hold until their clients have read them.
+const MAX_INFLIGHT_RESPONSE_BYTES: usize = 512 << 20;
+
 /// All roles of the process.
 pub(crate) struct App {
     pub(crate) config: Config,
@@ -28,11 +31,13 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Starts the roles; they are ready by and by. `stop` ends their tasks.
+    /// Starts the roles; they are ready by and by. `stop` ends their tasks; `failed` is cancelled
+    /// when one can't go on.
     pub(crate) fn start(
         config: &Config,
         tasks: &TaskTracker,
         stop: &CancellationToken,
+        failed: &CancellationToken,
     ) -> std::io::Result<Arc<Self>> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let shared = Arc::new(config.limits.clone());
@@ -43,6 +48,7 @@ impl App {
             instance: (u128::from(random()) << 64) | u128::from(random()),
             tasks: tasks.clone(),
             stop: stop.clone(),
+            failed: failed.clone(),
         };
         let ingester = ingester::start(ingester_config(config), ingester_deps);
         let distributor_config = distributor::Config {
@@ -114,6 +120,7 @@ fn query_config(config: &Config) -> query::Config {
         threads: config.query.threads,
         log_slower_than: config.query.log_slower_than.as_duration(),
         multitenancy: config.multitenancy,
+        max_inflight_response_bytes: MAX_INFLIGHT_RESPONSE_BYTES,
         build: query::BuildInfo {
             version: version::VERSION,
             revision: version::revision(),

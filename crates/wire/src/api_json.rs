@@ -21,6 +21,8 @@ pub enum ErrorType {
     BadData,
     /// No tenant, or not a valid one: 401.
     Unauthorized,
+    /// The body did not come in time: 408.
+    SlowRequest,
     /// The body is larger than is taken: 413.
     TooLargeEntry,
     /// It cannot be evaluated, or is over a limit: 422.
@@ -45,6 +47,8 @@ impl ErrorType {
         match self {
             Self::BadData => "bad_data",
             Self::Unauthorized => "unauthorized",
+            // The type that clients know for being late; the status says who was.
+            Self::SlowRequest => "timeout",
             Self::TooLargeEntry => "too_large_entry",
             Self::Execution => "execution",
             Self::Canceled => "canceled",
@@ -61,6 +65,7 @@ impl ErrorType {
         match self {
             Self::BadData => 400,
             Self::Unauthorized => 401,
+            Self::SlowRequest => 408,
             Self::TooLargeEntry => 413,
             Self::Execution => 422,
             Self::Canceled => 499,

@@ -11,6 +11,9 @@ pub enum TenantError {
     /// The header is missing or empty.
     #[error("no tenant: send its id in the header X-Scope-OrgID")]
     Missing,
+    /// The header is there more than once: proxies might have looked at another than we do.
+    #[error("more than one header X-Scope-OrgID: send one")]
+    Several,
     /// The header is not a tenant's id.
     #[error("the header X-Scope-OrgID is no tenant id: {0}")]
     Invalid(#[source] TenantIdError),
@@ -24,18 +27,27 @@ impl TenantError {
     pub fn id(&self) -> &'static str {
         match self {
             Self::Missing => "tenant-missing",
-            Self::Invalid(_) | Self::NotAscii => "tenant-invalid",
+            Self::Several | Self::Invalid(_) | Self::NotAscii => "tenant-invalid",
         }
     }
 }
 
-/// The tenant of a request. Without multi-tenancy it is `anonymous`, whatever the header says.
+/// The tenant of a request, by all values that the header has. Without multi-tenancy it is
+/// `anonymous`, whatever the header says.
 ///
 /// # Errors
-/// Where the header is needed, and missing or no tenant's id.
-pub fn tenant_of(header: Option<&[u8]>, multitenancy: bool) -> Result<TenantId, TenantError> {
+/// Where the header is needed, and missing, there more than once, or no tenant's id.
+pub fn tenant_of<'a>(
+    headers: impl IntoIterator<Item = &'a [u8]>,
+    multitenancy: bool,
+) -> Result<TenantId, TenantError> {
     if !multitenancy {
         return Ok(TenantId::anonymous());
+    }
+    let mut headers = headers.into_iter();
+    let header = headers.next();
+    if headers.next().is_some() {
+        return Err(TenantError::Several);
     }
     let header = header
         .filter(|text| !text.is_empty())
@@ -55,6 +67,9 @@ mod tests {
         assert_eq!(tenant_of(Some(b"a"), true).unwrap().as_str(), "a");
         assert_eq!(tenant_of(None, true), Err(TenantError::Missing));
         assert_eq!(tenant_of(Some(b""), true), Err(TenantError::Missing));
+        let several = tenant_of([&b"a"[..], b"a"], true).unwrap_err();
+        assert_eq!(several.id(), "tenant-invalid");
+        assert!(tenant_of([&b"a"[..], b"b"], false).is_ok());
         for bad in [&b"a|b"[..], b"..", b"\xff"] {
             assert_eq!(
                 tenant_of(Some(bad), true).unwrap_err().id(),

@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::header;
 use wire::api_json;
 
-use super::body::{BodyBuilder, Pieces};
+use super::body::{BodyBuilder, Bounds, Pieces, Stopped};
 
 /// What cut a list short, said in `warnings`.
 pub(crate) const TRUNCATED: &str = "results truncated due to limit";
@@ -17,6 +17,8 @@ pub(crate) struct Answer {
     data: WriteData,
     pub(crate) warnings: Vec<String>,
     pub(crate) infos: Vec<String>,
+    /// Bytes that the data themselves take while they are written.
+    pub(crate) data_bytes: usize,
 }
 
 /// An answer as bytes.
@@ -29,6 +31,7 @@ impl Answer {
             data: Box::new(data),
             warnings: Vec::new(),
             infos: Vec::new(),
+            data_bytes: 0,
         }
     }
 
@@ -49,7 +52,9 @@ impl Answer {
                     out.text.push(b',');
                 }
                 each(&mut out.text, item);
-                out.flush_full();
+                if !out.flush_full() {
+                    return;
+                }
             }
             out.text.push(b']');
         })
@@ -65,8 +70,13 @@ impl Answer {
     }
 
     /// Writes all of it.
-    pub(crate) fn finish(self, gzip: bool) -> Finished {
-        let mut out = BodyBuilder::new(gzip);
+    ///
+    /// # Errors
+    /// Where it does not keep within the bounds.
+    pub(crate) fn finish(self, gzip: bool, mut bounds: Bounds) -> Result<Finished, Stopped> {
+        let left = |most: usize| most.saturating_sub(self.data_bytes);
+        bounds.most = bounds.most.map(left);
+        let mut out = BodyBuilder::new(gzip, bounds);
         out.text
             .extend_from_slice(b"{\"status\":\"success\",\"data\":");
         (self.data)(&mut out);
@@ -85,7 +95,7 @@ impl Answer {
             out.text.push(b']');
         }
         out.text.push(b'}');
-        Finished(out.finish())
+        out.finish().map(Finished)
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
+use model::labels::Labels;
 use model::time::TimestampMs;
 use promql::eval::QueryTime;
 use promql::value::{PointValue, QueryValue, Series, ValueType, VectorPoint};
@@ -21,6 +22,9 @@ use crate::engine::{self, Outcome, Run};
 
 /// Points a series of a range query may have.
 const MAX_POINTS: i64 = 11_000;
+
+/// About the bytes of a histogram of a result.
+const HISTOGRAM_BYTES: usize = 512;
 
 /// What is asked for.
 struct Wanted {
@@ -136,10 +140,30 @@ fn answer(job: &Job, wanted: Wanted) -> Result<Answer, ApiError> {
     if cut {
         warnings.push(TRUNCATED.to_owned());
     }
+    let data_bytes = bytes_of(&value);
     let mut answer = Answer::new(move |out| push_result(out, &value, stats.as_ref()));
     answer.warnings = warnings;
     answer.infos = infos;
+    answer.data_bytes = data_bytes;
     Ok(answer)
+}
+
+/// About the bytes a value takes.
+fn bytes_of(value: &QueryValue) -> usize {
+    let labels = |labels: &Labels| size_of::<Series>() + labels.heap_bytes();
+    match value {
+        QueryValue::Scalar(..) => 0,
+        QueryValue::String(_, text) => text.len(),
+        QueryValue::Vector(points) => points.iter().map(|point| labels(&point.labels)).sum(),
+        QueryValue::Matrix(all) => {
+            let each = all.iter().map(|series| {
+                labels(&series.labels)
+                    + size_of_val(series.floats.as_slice())
+                    + series.histograms.len() * HISTOGRAM_BYTES
+            });
+            each.sum()
+        }
+    }
 }
 
 /// A range query has a number at each step: neither windows nor texts.
@@ -211,7 +235,9 @@ fn push_list<T>(out: &mut BodyBuilder, items: &[T], each: impl Fn(&mut BodyBuild
             out.text.push(b',');
         }
         each(out, item);
-        out.flush_full();
+        if !out.flush_full() {
+            return;
+        }
     }
     out.text.push(b']');
 }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use model::matcher::Matcher;
+use model::time::TimeRange;
 use model::write::MetricMetadata;
 use serde_json::json;
 use wire::api_json;
@@ -14,7 +16,7 @@ use super::answer::Answer;
 use super::error::{ApiError, ErrorType};
 use super::escape::unescape;
 use super::params::Params;
-use super::{Asked, Asker, Shared};
+use super::{Asked, Asker, Job, Shared};
 use crate::engine;
 
 /// Sets of matchers a request may have.
@@ -23,19 +25,20 @@ const MAX_MATCHER_SETS: usize = 100;
 pub(crate) async fn series(State(api): Shared, asker: Asker, asked: Asked) -> Response {
     let endpoint = "series";
     let work = asked.and_then(|params| {
-        let request = lookup(&params)?;
-        if request.matcher_sets.is_empty() {
+        let lookup = lookup(&params)?;
+        if lookup.selectors.is_empty() {
             return Err(ApiError::new(
                 ErrorType::BadData,
                 "no match[] parameter provided",
             ));
         }
-        Ok(request)
+        Ok(lookup)
     });
     match work {
         Err(error) => api.refuse(endpoint, error),
-        Ok(request) => {
+        Ok(lookup) => {
             api.run(endpoint, asker, None, move |job| {
+                let request = lookup.request(job)?;
                 let found = job.api.deps.read.series(&job.tenant, &request)?;
                 Ok(Answer::list(found.items, api_json::labels).truncated(found.truncated))
             })
@@ -47,8 +50,9 @@ pub(crate) async fn series(State(api): Shared, asker: Asker, asked: Asked) -> Re
 pub(crate) async fn labels(State(api): Shared, asker: Asker, asked: Asked) -> Response {
     match asked.and_then(|params| lookup(&params)) {
         Err(error) => api.refuse("labels", error),
-        Ok(request) => {
+        Ok(lookup) => {
             api.run("labels", asker, None, move |job| {
+                let request = lookup.request(job)?;
                 let found = job.api.deps.read.label_names(&job.tenant, &request)?;
                 let push = |out: &mut Vec<u8>, name: &String| api_json::string(out, name);
                 Ok(Answer::list(found.items, push).truncated(found.truncated))
@@ -61,19 +65,26 @@ pub(crate) async fn labels(State(api): Shared, asker: Asker, asked: Asked) -> Re
 pub(crate) async fn values(
     State(api): Shared,
     asker: Asker,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     asked: Asked,
 ) -> Response {
-    let name = unescape(&name);
     let endpoint = "label_values";
+    let name = match name {
+        Ok(Path(name)) => unescape(&name),
+        Err(rejected) => {
+            let text = format!("invalid label name: {}", rejected.body_text());
+            return api.refuse(endpoint, ApiError::new(ErrorType::BadData, text));
+        }
+    };
     if name.is_empty() {
         let error = ApiError::new(ErrorType::BadData, format!("invalid label name: {name:?}"));
         return api.refuse(endpoint, error);
     }
     match asked.and_then(|params| lookup(&params)) {
         Err(error) => api.refuse(endpoint, error),
-        Ok(request) => {
+        Ok(lookup) => {
             api.run(endpoint, asker, None, move |job| {
+                let request = lookup.request(job)?;
                 let found = job
                     .api
                     .deps
@@ -87,22 +98,41 @@ pub(crate) async fn values(
     }
 }
 
-fn lookup(params: &Params) -> Result<LookupRequest, ApiError> {
-    Ok(LookupRequest {
+/// What a look-up asks for, its selectors not yet parsed: that is work for the pool.
+struct Lookup {
+    selectors: Vec<String>,
+    range: TimeRange,
+    limit: usize,
+}
+
+fn lookup(params: &Params) -> Result<Lookup, ApiError> {
+    let selectors: Vec<String> = params.all("match[]").map(str::to_owned).collect();
+    if selectors.len() > MAX_MATCHER_SETS {
+        let reason = format!("more than {MAX_MATCHER_SETS} selectors; ask in several requests");
+        return Err(ApiError::parameter("match[]", reason));
+    }
+    Ok(Lookup {
         limit: params.limit()?,
         range: params.range()?,
-        matcher_sets: matcher_sets(params)?,
+        selectors,
     })
 }
 
-fn matcher_sets(params: &Params) -> Result<Vec<Vec<Matcher>>, ApiError> {
+impl Lookup {
+    fn request(&self, job: &Job) -> Result<LookupRequest, ApiError> {
+        Ok(LookupRequest {
+            limit: self.limit,
+            range: self.range,
+            matcher_sets: matcher_sets(&self.selectors, job)?,
+        })
+    }
+}
+
+fn matcher_sets(selectors: &[String], job: &Job) -> Result<Vec<Vec<Matcher>>, ApiError> {
     let mut sets = Vec::new();
-    for text in params.all("match[]") {
-        if sets.len() == MAX_MATCHER_SETS {
-            let reason = format!("more than {MAX_MATCHER_SETS} selectors; ask in several requests");
-            return Err(ApiError::parameter("match[]", reason));
-        }
-        let set = engine::parse_selector(text).map_err(|e| ApiError::parameter("match[]", e))?;
+    for text in selectors {
+        let set = engine::parse_selector(text, &job.limits);
+        let set = set.map_err(|e| ApiError::parameter("match[]", e))?;
         if set.iter().all(Matcher::matches_empty) {
             let reason = "match[] must contain at least one non-empty matcher";
             return Err(ApiError::parameter("match[]", reason));

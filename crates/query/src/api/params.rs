@@ -1,18 +1,25 @@
 //! The parameters of a request: of its URL and, with POST, of its form.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use http::{Method, header};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
+use model::limits::Limits;
 use model::time::{TimeRange, TimestampMs};
 
 use super::error::{ApiError, ErrorType};
+use super::{Api, tenant_of};
+use crate::front::ByteGate;
 use crate::time::{FAR_MS, parse_duration, parse_time};
 
-/// The largest form taken, in bytes.
-const MAX_FORM_BYTES: usize = 10 << 20;
+/// A form of so many bytes is taken, however short a tenant's queries have to be: a look-up may
+/// have many selectors.
+const MIN_FORM_BYTES: usize = 1 << 20;
+/// How long a client may take to send its form.
+const FORM_TIMEOUT: Duration = Duration::from_secs(30);
 /// Parameters a request may have; each takes memory.
 const MAX_PARAMS: usize = 10_000;
 
@@ -20,10 +27,10 @@ const MAX_PARAMS: usize = 10_000;
 #[derive(Clone, Debug, Default)]
 pub struct Params(Vec<(String, String)>);
 
-impl<S: Send + Sync> FromRequest<S> for Params {
+impl FromRequest<Arc<Api>> for Params {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, ApiError> {
         let mut params = Self::default();
         let (parts, body) = request.into_parts();
         let is_form = parts
@@ -35,25 +42,60 @@ impl<S: Send + Sync> FromRequest<S> for Params {
                     .starts_with("application/x-www-form-urlencoded")
             });
         if parts.method == Method::POST && is_form {
-            params.extend(&read_form(body).await?)?;
+            let tenant = tenant_of(&parts.headers, api.config.multitenancy)?;
+            let most = max_form_bytes(&(api.deps.limits)(&tenant));
+            let reading = read_form(body, most, &api.forms, &mut params);
+            tokio::time::timeout(FORM_TIMEOUT, reading)
+                .await
+                .map_err(|_| {
+                    let text = format!("the form did not come within {FORM_TIMEOUT:?}");
+                    ApiError::new(ErrorType::SlowRequest, text)
+                })??;
         }
         params.extend(parts.uri.query().unwrap_or_default().as_bytes())?;
         Ok(params)
     }
 }
 
-async fn read_form(body: Body) -> Result<Vec<u8>, ApiError> {
-    match Limited::new(body, MAX_FORM_BYTES).collect().await {
-        Ok(body) => Ok(body.to_bytes().to_vec()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(ApiError::new(
-            ErrorType::TooLargeEntry,
-            format!("the form is larger than {MAX_FORM_BYTES} bytes"),
-        )),
-        Err(error) => Err(ApiError::new(
-            ErrorType::BadData,
-            format!("can't read the form: {error}"),
-        )),
+/// The largest form taken: a percent-encoded query is up to three times its length.
+fn max_form_bytes(limits: &Limits) -> usize {
+    let query = usize::try_from(limits.max_query_bytes.0).unwrap_or(usize::MAX);
+    query.saturating_mul(4).max(MIN_FORM_BYTES)
+}
+
+/// Reads a form of at most so many bytes, as long as all forms being read are within the gate.
+async fn read_form(
+    mut body: Body,
+    most: usize,
+    gate: &ByteGate,
+    params: &mut Params,
+) -> Result<(), ApiError> {
+    let mut held = gate.hold();
+    let mut text = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            ApiError::new(ErrorType::BadData, format!("can't read the form: {error}"))
+        })?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if data.len() > most - text.len() {
+            return Err(ApiError::new(
+                ErrorType::TooLargeEntry,
+                format!(
+                    "the form is larger than {most} bytes (four times the limit max_query_bytes, at least {MIN_FORM_BYTES})"
+                ),
+            ));
+        }
+        held.resize(text.len() + data.len()).map_err(|_| {
+            ApiError::new(
+                ErrorType::Unavailable,
+                "too many forms are being read at once; try again",
+            )
+        })?;
+        text.extend_from_slice(&data);
     }
+    params.extend(&text)
 }
 
 impl Params {

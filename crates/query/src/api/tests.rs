@@ -71,6 +71,7 @@ fn api_over(read: Arc<dyn ReadService>, limits: Limits, multitenancy: bool) -> A
         threads: 2,
         log_slower_than: Duration::ZERO,
         multitenancy,
+        max_inflight_response_bytes: 64 << 20,
         build: BuildInfo {
             version: "1.2.3",
             revision: "abc",
@@ -306,7 +307,7 @@ async fn hostile_queries_are_refused() {
         deep("-", ""),
         deep("", "+1"),
         "{".repeat(10_000),
-        "x".repeat(1 << 20),
+        "x".repeat(1_000_000),
         "up{job=~\"(((a{100}){100}){100}){100}\"}".to_owned(),
         format!("up{{job=~\"{}\"}}", "a".repeat(5_000)),
         format!("up{{job=~\"{}a{}\"}}", "(".repeat(500), ")".repeat(500)),
@@ -328,7 +329,7 @@ async fn hostile_queries_are_refused() {
             assert!(text.len() < 6_000, "{start}: {} bytes", text.len());
         }
     }
-    let form = format!("query=1&x={}", "x".repeat(11 << 20));
+    let form = format!("query=1&x={}", "x".repeat(1 << 20));
     let (status, kind, _) = refused(&api, post("/api/v1/query", form)).await;
     assert_eq!((status, kind.as_str()), (413, "too_large_entry"));
     let form = "match[]=up&".repeat(101);
@@ -357,6 +358,79 @@ async fn limits_are_422() {
 }
 
 #[tokio::test]
+async fn answers_are_bounded() {
+    let matrix = "/api/v1/query_range?query=up/7&start=0&end=1000&step=1";
+    // Enough for the samples and the result, not for its text as well.
+    let small = Limits {
+        max_memory_per_query: model::quantity::ByteSize(80_000),
+        ..Limits::default()
+    };
+    let small = api_over(Arc::new(store()), small, false);
+    let (status, kind, text) = refused(&small, get(matrix)).await;
+    assert_eq!((status, kind.as_str()), (422, "execution"), "{text}");
+    assert!(
+        text.contains("answer") && text.contains("max_memory_per_query"),
+        "{text}"
+    );
+    // What a client does not read keeps others from being answered.
+    let api = api();
+    let mut held = api.answers.hold();
+    held.resize(api.answers.free()).unwrap();
+    let (status, kind, text) = refused(&api, get(matrix)).await;
+    assert_eq!((status, kind.as_str()), (503, "unavailable"), "{text}");
+    drop(held);
+    let response = api.router().oneshot(get(matrix)).await.unwrap();
+    assert!(api.answers.free() < 64 << 20);
+    drop(response);
+    assert_eq!(api.answers.free(), 64 << 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn forms_are_bounded() {
+    let api = api();
+    let mut request = post("/api/v1/query", String::new());
+    *request.body_mut() = Body::new(Silent);
+    let (status, kind, text) = refused(&api, request).await;
+    assert_eq!((status, kind.as_str()), (408, "timeout"), "{text}");
+    let mut held = api.forms.hold();
+    held.resize(api.forms.free()).unwrap();
+    let request = || post("/api/v1/query", "query=1".to_owned());
+    let (status, kind, _) = refused(&api, request()).await;
+    assert_eq!((status, kind.as_str()), (503, "unavailable"));
+    drop(held);
+    tokio::time::resume();
+    assert_eq!(send(&api, request()).await.0, StatusCode::OK);
+}
+
+/// A body that never comes.
+struct Silent;
+
+impl http_body::Body for Silent {
+    type Data = bytes::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, Self::Error>>> {
+        std::task::Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn a_label_name_that_is_no_text_is_refused() {
+    let (status, kind, text) = refused(&api(), get("/api/v1/label/%ff/values")).await;
+    assert_eq!((status, kind.as_str()), (400, "bad_data"), "{text}");
+}
+
+#[tokio::test]
+async fn selectors_are_within_the_limits() {
+    let long = format!("match[]=%7Ba%3D%22{}%22%7D", "x".repeat(40_000));
+    let (status, _, text) = refused(&api(), post("/api/v1/series", long)).await;
+    assert_eq!(status, 400, "{text}");
+}
+
+#[tokio::test]
 async fn tenants_are_apart() {
     let api = api_over(Arc::new(store()), Limits::default(), true);
     let ask = async |tenant: Option<&str>| {
@@ -372,6 +446,12 @@ async fn tenants_are_apart() {
         let (status, value) = ask(bad).await;
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{bad:?}: {value}");
     }
+    let mut twice = get("/api/v1/query?query=1");
+    for tenant in ["anonymous", "other"] {
+        let value = http::HeaderValue::from_static(tenant);
+        twice.headers_mut().append(TENANT_HEADER, value);
+    }
+    assert_eq!(refused(&api, twice).await.0, 401);
     let (_, value) = ask(Some("other")).await;
     assert_eq!(value["data"]["result"], Value::Array(Vec::new()));
     let (_, value) = ask(Some("anonymous")).await;

@@ -152,9 +152,10 @@ impl Turns {
                 }
             }
         }
-        state
-            .tenants
-            .retain(|_, line| line.running > 0 || !line.waiting.is_empty());
+        let State { tenants, order, .. } = &mut *state;
+        tenants.retain(|_, line| line.running > 0 || !line.waiting.is_empty());
+        // Who comes back stands in the order once, not also at its old place.
+        order.retain(|tenant| tenants.contains_key(tenant));
     }
 }
 
@@ -247,6 +248,20 @@ mod tests {
         drop(turns.take(&tenant("b"), &limits).await.unwrap());
         drop(running);
         drop(waiting.await.unwrap().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_tenant_stands_in_the_order_once() {
+        let (turns, limits) = (Turns::new(1), limits(5, 5));
+        for _ in 0..3 {
+            let running = turns.take(&tenant("a"), &limits).await.unwrap();
+            let waiting = wait(&turns, "a", &limits).await;
+            assert_eq!(turns.state.lock().order.len(), 1);
+            drop(running);
+            drop(waiting.await.unwrap().unwrap());
+            let state = turns.state.lock();
+            assert!(state.order.is_empty() && state.tenants.is_empty());
+        }
     }
 
     #[tokio::test]
