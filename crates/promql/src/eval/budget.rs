@@ -8,7 +8,7 @@ use model::time::{Clock, TimestampMs};
 
 use super::EvalError;
 
-/// Set from outside to stop a query; checked between series.
+/// Set from outside to stop a query; checked between series, and within those of long windows.
 #[derive(Clone, Debug, Default)]
 pub struct CancelFlag(Arc<AtomicBool>);
 
@@ -50,6 +50,26 @@ pub struct QueryStats {
     pub peak_memory_bytes: usize,
 }
 
+/// Bytes that are given back when this is dropped.
+pub(super) struct Held<'b> {
+    budget: &'b Budget<'b>,
+    bytes: usize,
+}
+
+impl Held<'_> {
+    /// Takes more.
+    pub(super) fn charge(&mut self, bytes: usize) -> Result<(), EvalError> {
+        self.bytes += bytes;
+        self.budget.charge(bytes)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.budget.release(self.bytes);
+    }
+}
+
 /// Counts against the limits.
 pub(super) struct Budget<'a> {
     limits: &'a EvalLimits,
@@ -59,6 +79,7 @@ pub(super) struct Budget<'a> {
     memory: Cell<usize>,
     peak: Cell<usize>,
     ticks: Cell<u32>,
+    late: Cell<bool>,
 }
 
 /// How many series may pass between two looks at the clock.
@@ -79,6 +100,7 @@ impl<'a> Budget<'a> {
             memory: Cell::new(0),
             peak: Cell::new(0),
             ticks: Cell::new(0),
+            late: Cell::new(false),
         }
     }
 
@@ -89,13 +111,32 @@ impl<'a> Budget<'a> {
         }
         let ticks = self.ticks.get();
         self.ticks.set(ticks.wrapping_add(1));
-        if ticks.is_multiple_of(TICKS_PER_CLOCK)
-            && let Some(deadline) = self.limits.deadline_ms
-            && self.clock.now_ms() >= deadline
-        {
+        if ticks.is_multiple_of(TICKS_PER_CLOCK) {
+            return self.stopped();
+        }
+        Ok(())
+    }
+
+    /// Whether the query was stopped: once known to be late, it stays so, even if the clock is set
+    /// back.
+    pub(super) fn stopped(&self) -> Result<(), EvalError> {
+        if self.limits.cancel.is_canceled() {
+            return Err(EvalError::Canceled);
+        }
+        let passed = |deadline| self.clock.now_ms() >= deadline;
+        if self.late.get() || self.limits.deadline_ms.is_some_and(passed) {
+            self.late.set(true);
             return Err(EvalError::Timeout);
         }
         Ok(())
+    }
+
+    /// Starts a charge that ends with what it returns.
+    pub(super) fn hold(&self) -> Held<'_> {
+        Held {
+            budget: self,
+            bytes: 0,
+        }
     }
 
     /// Takes the memory that one series over so many steps needs on its way; returns what is to be

@@ -9,6 +9,7 @@
 //!
 //! A kernel that leaves a step untouched has no value there: `out` comes in all absent.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -140,6 +141,49 @@ impl KernelContext<'_> {
     }
 }
 
+/// How many samples kernels may look at between two looks at whether the query is to stop.
+const SAMPLES_PER_CHECK: usize = 64 << 10;
+/// What one histogram counts for in that.
+const SAMPLES_PER_HISTOGRAM: usize = 32;
+
+/// Stops a kernel in the midst of a series: one series can have billions of samples in its
+/// overlapping windows.
+pub struct Interrupt<'a> {
+    stop: &'a dyn Fn() -> bool,
+    left: Cell<usize>,
+}
+
+impl<'a> Interrupt<'a> {
+    /// Asks `stop` every so many samples.
+    pub fn new(stop: &'a dyn Fn() -> bool) -> Self {
+        Self {
+            stop,
+            left: Cell::new(SAMPLES_PER_CHECK),
+        }
+    }
+
+    /// Never stops.
+    pub fn never() -> Interrupt<'static> {
+        Interrupt::new(&|| false)
+    }
+
+    /// Counts a window; whether it is still to be looked at.
+    #[inline]
+    fn goes_on(&self, window: &Window) -> bool {
+        let work = window.floats().len() + window.histograms().len() * SAMPLES_PER_HISTOGRAM + 1;
+        match self.left.get().checked_sub(work) {
+            Some(left) => {
+                self.left.set(left);
+                true
+            }
+            None => {
+                self.left.set(SAMPLES_PER_CHECK);
+                !(self.stop)()
+            }
+        }
+    }
+}
+
 /// What a range kernel works on.
 pub struct RangeInput<'a> {
     /// The samples of one series, without stale markers.
@@ -148,6 +192,18 @@ pub struct RangeInput<'a> {
     pub windows: &'a Windows,
     /// The scalar arguments, in the order of the call.
     pub params: &'a [ScalarColumn],
+    /// Whether to stop early; what has been computed so far is then of no use.
+    pub interrupt: &'a Interrupt<'a>,
+}
+
+impl<'a> RangeInput<'a> {
+    /// The steps with their windows; ends early where the query is to stop.
+    #[inline]
+    pub fn steps(&self) -> impl Iterator<Item = (usize, &'a Window)> + use<'a> {
+        let interrupt = self.interrupt;
+        let windows = self.windows.windows.iter().enumerate();
+        windows.take_while(move |(_, window)| interrupt.goes_on(window))
+    }
 }
 
 /// Computes one series of a function over a range vector.

@@ -1,6 +1,10 @@
 //! Aggregations that look at all series of a group at once: `topk`, `bottomk`, `quantile`,
 //! `limitk`, `limit_ratio`.
 
+use std::sync::Arc;
+
+use model::histogram::FloatHistogram;
+
 use super::aggregate::Groups;
 use super::collect::Collected;
 use super::column::{Column, ScalarColumn, Steps, is_absent};
@@ -57,6 +61,8 @@ impl<'a> Evaluator<'a> {
                 .borrow_mut()
                 .add(aggregate.input.pos, &note);
         }
+        let mut held = self.budget.hold();
+        held.charge(collected.series.len() * column_bytes(steps))?;
         let mut kept: Vec<Column> = collected
             .series
             .iter()
@@ -67,13 +73,15 @@ impl<'a> Evaluator<'a> {
         for (step, choice) in choices.iter().enumerate() {
             self.budget.check()?;
             for group in &members {
+                self.budget.check()?;
                 choose(choice, group, &collected, step, &mut chosen);
                 for at in &chosen {
                     let from = &collected.series[*at].column;
                     if let Some(value) = from.float(step) {
                         kept[*at].floats[step] = value;
                     } else if let Some(histogram) = from.histogram(step) {
-                        kept[*at].push_histogram(step, std::sync::Arc::clone(histogram));
+                        held.charge(size_of::<(u32, Arc<FloatHistogram>)>())?;
+                        kept[*at].push_histogram(step, Arc::clone(histogram));
                     }
                 }
                 if steps.count == 1 {
@@ -177,6 +185,7 @@ impl<'a> Evaluator<'a> {
         for (columns, labels) in columns.iter().zip(groups.labels) {
             let mut out = Column::absent(steps.count);
             for step in 0..steps.count {
+                self.budget.check()?;
                 values.clear();
                 values.extend(
                     columns
@@ -194,6 +203,11 @@ impl<'a> Evaluator<'a> {
         }
         Ok(collected)
     }
+}
+
+/// What a column of floats takes.
+fn column_bytes(steps: Steps) -> usize {
+    size_of::<Column>() + steps.count * size_of::<f64>()
 }
 
 /// Chooses among the series of a group.

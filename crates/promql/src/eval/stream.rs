@@ -2,7 +2,7 @@
 
 use super::collect::{Collected, Merged};
 use super::column::{Column, ScalarColumn, Steps, is_absent};
-use super::kernel::{KernelContext, Special};
+use super::kernel::{Interrupt, KernelContext, Special};
 use super::operator::{self, Operand, Outcome};
 use super::select::{Yield, broadcast};
 use super::tag::Tag;
@@ -126,6 +126,8 @@ impl Evaluator<'_> {
         let mut out = Column::default();
         let is_counter = matches!(call.name, "rate" | "increase");
         let mut noted = String::new();
+        let stop = || self.budget.stopped().is_err();
+        let interrupt = Interrupt::new(&stop);
         self.stream_windows(&call.source, steps, &mut |tag, samples, windows| {
             out.reset(steps.count);
             if call.name == "double_exponential_smoothing" {
@@ -139,6 +141,7 @@ impl Evaluator<'_> {
                 samples,
                 windows,
                 params: &params,
+                interrupt: &interrupt,
             };
             {
                 let mut annotations = self.annotations.borrow_mut();
@@ -161,6 +164,7 @@ impl Evaluator<'_> {
                     context.note_arg(0, &Note::PossibleNonCounter(&noted));
                 }
             }
+            self.budget.stopped()?;
             if out.is_empty() {
                 return Ok(());
             }

@@ -296,3 +296,37 @@ fn evaluates_what_nests_deep() {
     let answer = run(&deep, QueryTime::instant(60_000), &EvalLimits::default());
     assert_eq!(show(&answer.expect("an answer").value).len(), 4);
 }
+
+/// A clock that says each time it is asked that a millisecond has passed.
+struct Ticking(std::sync::atomic::AtomicI64);
+
+impl model::time::Clock for Ticking {
+    fn now_ms(&self) -> i64 {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn long_windows_of_one_series_are_interrupted() {
+    for text in [
+        "stddev_over_time(vector(time())[20000s:1s])",
+        "quantile_over_time(0.5, vector(time())[20000s:1s])",
+        "sum_over_time(sum_over_time(vector(time())[20000s:1s])[1000s:1s])",
+        "rate(vector(time())[20000s:1s])",
+    ] {
+        let query = Query::parse(text, &ParseOptions::default()).expect("a query");
+        // Some 60 M samples in windows: about a thousand looks at the clock.
+        let clock = Ticking(0.into());
+        let limits = EvalLimits {
+            deadline_ms: Some(20),
+            ..EvalLimits::default()
+        };
+        let time = QueryTime::range(30_000_000, 33_000_000, 1_000);
+        let failed = query
+            .evaluate(&storage(), time, EvalOptions::default(), &limits, &clock)
+            .expect_err("an error");
+        assert_eq!(failed, EvalError::Timeout, "{text}");
+        let asked = clock.0.into_inner();
+        assert!(asked < 30, "{text}: asked {asked} times");
+    }
+}

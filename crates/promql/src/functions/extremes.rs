@@ -83,7 +83,7 @@ fn slide(
     let mut head = 0;
     let mut taken = 0;
     let mut ignored = false;
-    for (step, window) in input.windows.windows.iter().enumerate() {
+    for (step, window) in input.steps() {
         let range = window.floats();
         if range.is_empty() {
             continue;

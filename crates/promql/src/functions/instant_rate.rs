@@ -53,7 +53,7 @@ fn take_last<'a>(
 }
 
 fn last_two(input: &RangeInput<'_>, out: &mut Column, context: &mut KernelContext<'_>, rate: bool) {
-    for (step, window) in input.windows.windows.iter().enumerate() {
+    for (step, window) in input.steps() {
         let (mut floats, mut histograms) = (window.floats().end, window.histograms().end);
         let last = take_last(input, window, &mut floats, &mut histograms);
         let before = take_last(input, window, &mut floats, &mut histograms);

@@ -111,7 +111,7 @@ fn total(
 ) {
     let name = context.metric_name;
     let mut before = (Window::default(), 0.0);
-    for (step, window) in input.windows.windows.iter().enumerate() {
+    for (step, window) in input.steps() {
         if window.histograms().is_empty() {
             if window.floats().is_empty() {
                 continue;
@@ -212,7 +212,7 @@ pub(super) fn ts_of_last(input: &RangeInput<'_>, out: &mut Column, _: &mut Kerne
 
 #[inline]
 fn each_populated(input: &RangeInput<'_>, mut each: impl FnMut(usize, &Window)) {
-    for (step, window) in input.windows.windows.iter().enumerate() {
+    for (step, window) in input.steps() {
         if !window.is_empty() {
             each(step, window);
         }

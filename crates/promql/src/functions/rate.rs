@@ -66,7 +66,7 @@ fn extrapolated(
     let histograms = &input.samples.histograms;
     let mut floats = FloatChange::new(input, kind);
     let mut resets: Option<Vec<bool>> = None;
-    for (step, window) in input.windows.windows.iter().enumerate() {
+    for (step, window) in input.steps() {
         if window.histograms().is_empty() {
             if let Some(value) = floats.at(step, window) {
                 out.set_float(step, value);

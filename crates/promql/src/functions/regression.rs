@@ -66,7 +66,7 @@ fn for_each_pair(
     mut each: impl FnMut(usize, &[i64], &[f64]),
 ) {
     let mut ignored = false;
-    for (step, window) in input.windows.windows.iter().enumerate() {
+    for (step, window) in input.steps() {
         let Window {
             float_start,
             float_end,

@@ -79,7 +79,7 @@ fn for_each_floats(
     mut each: impl FnMut(usize, &Window, &[f64]),
 ) {
     let mut ignored = false;
-    for (step, window) in input.windows.windows.iter().enumerate() {
+    for (step, window) in input.steps() {
         let range = window.floats();
         if range.is_empty() {
             continue;

@@ -142,6 +142,7 @@ pub(super) fn check_range(
         samples: &samples,
         windows: &windows,
         params: &params,
+        interrupt: &crate::eval::kernel::Interrupt::never(),
     };
     let shown = with_context(steps, |context| {
         let mut out = Column::absent(steps.count);

@@ -353,6 +353,7 @@ fn check_sliding(kernel: RangeKernel, values: &[Option<i32>], range: i64, step: 
             samples: &samples,
             windows: &windows,
             params: &[],
+            interrupt: &crate::eval::kernel::Interrupt::never(),
         };
         let mut out = Column::absent(steps.count);
         with_context(steps, |context| {
@@ -440,7 +441,7 @@ proptest! {
         let steps = Steps::range(0, t + 50_000, step);
         let mut windows = Windows { steps, range_ms: range, offset_ms: 0, at_ms: None, windows: Vec::new() };
         windows.place(&samples);
-        let input = RangeInput { samples: &samples, windows: &windows, params: &[] };
+        let input = RangeInput { samples: &samples, windows: &windows, params: &[], interrupt: &crate::eval::kernel::Interrupt::never() };
         let mut out = Column::absent(steps.count);
         with_context(steps, |context| {
             rate::increase(&input, &mut out, context);

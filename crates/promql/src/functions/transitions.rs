@@ -53,7 +53,7 @@ fn count(
             before = Some(now);
         }
     }
-    for (step, window) in input.windows.windows.iter().enumerate() {
+    for (step, window) in input.steps() {
         if window.is_empty() {
             continue;
         }
