@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use regex::Regex;
 
+use crate::go_regex::{self, RegexError};
+
 /// The longest pattern of a matcher, in bytes.
-pub const MAX_PATTERN_BYTES: usize = 4096;
-/// What one compiled pattern may take, in bytes.
-const MAX_PROGRAM_BYTES: usize = 1 << 20;
+pub const MAX_PATTERN_BYTES: usize = 64 << 10;
+/// How much of a pattern an error shows, in characters.
+const MAX_SHOWN_CHARS: usize = 256;
 
 /// How a matcher compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -151,25 +153,22 @@ impl Pattern {
         if text.len() > MAX_PATTERN_BYTES {
             return Err(MatcherError::TooLong(text.len(), name.to_owned()));
         }
-        let syntax = |e: &dyn fmt::Display| {
-            let reason = e.to_string();
-            let last = reason.lines().last().unwrap_or_default().trim();
-            MatcherError::Syntax(name.to_owned(), format!("{text:?}: {last}"))
+        let syntax = |e: RegexError| {
+            let shown: String = text.chars().take(MAX_SHOWN_CHARS).collect();
+            MatcherError::Syntax(name.to_owned(), format!("{shown:?}: {e}"))
         };
+        let translated = go_regex::translate(text).map_err(syntax)?;
         let mut parser = regex_syntax::ParserBuilder::new()
             .dot_matches_new_line(true)
-            .nest_limit(64)
+            .nest_limit(go_regex::MAX_NESTING)
             .build();
-        let hir = parser.parse(text).map_err(|e| syntax(&e))?;
+        let hir = parser
+            .parse(&translated)
+            .map_err(|e| syntax(RegexError::of(&e)))?;
         if let Some(simple) = shape::simple(&hir) {
             return Ok(simple);
         }
-        let regex = regex::RegexBuilder::new(&format!("^(?s:{text})$"))
-            .size_limit(MAX_PROGRAM_BYTES)
-            .dfa_size_limit(MAX_PROGRAM_BYTES)
-            .nest_limit(64)
-            .build()
-            .map_err(|e| syntax(&e))?;
+        let regex = go_regex::build(&translated).map_err(syntax)?;
         let prefix = shape::prefix(&hir);
         Ok(Self::Other { prefix, regex })
     }
@@ -194,8 +193,12 @@ mod shape {
 
     use super::Pattern;
 
-    /// How many literals an alternation may expand to.
-    const MAX_LITERALS: usize = 1024;
+    /// How many literals an alternation may have.
+    const MAX_LITERALS: usize = 16 << 10;
+    /// How many literals may come of parts that multiply, such as `(?i)` and classes.
+    const MAX_PRODUCT: usize = 1024;
+    /// How long all literals may be together, in bytes.
+    const MAX_LITERAL_BYTES: usize = 1 << 20;
 
     pub(super) fn simple(hir: &Hir) -> Option<Pattern> {
         if let Some(min) = any_run(hir) {
@@ -262,6 +265,10 @@ mod shape {
         }
     }
 
+    fn bytes(all: &[String]) -> usize {
+        all.iter().map(String::len).sum()
+    }
+
     /// All texts the expression can match, where they are few.
     fn literals(hir: &Hir) -> Option<Vec<String>> {
         match hir.kind() {
@@ -300,7 +307,13 @@ mod shape {
                 let mut all = vec![String::new()];
                 for part in parts {
                     let tails = literals(part)?;
-                    if all.len() * tails.len() > MAX_LITERALS {
+                    let product = all.len() * tails.len();
+                    let multiplies = all.len() > 1 && tails.len() > 1;
+                    let bytes = bytes(&all) * tails.len() + bytes(&tails) * all.len();
+                    if product > MAX_LITERALS
+                        || (multiplies && product > MAX_PRODUCT)
+                        || bytes > MAX_LITERAL_BYTES
+                    {
                         return None;
                     }
                     let join = |head: &String| {
@@ -373,13 +386,37 @@ mod tests {
     }
 
     #[test]
+    fn long_alternations_stay_literals() {
+        let hosts = |n: usize| -> Vec<String> {
+            (0..n).map(|i| format!("host-{i:05}.example.org")).collect()
+        };
+        for count in [140, 2000] {
+            let matcher = Matcher::new(
+                "l",
+                MatchOp::Regex,
+                &hosts(count).join("|").replace('.', "\\."),
+            )
+            .unwrap();
+            let Pattern::Literals(all) = matcher.pattern().unwrap() else {
+                panic!("no literals of {count}");
+            };
+            assert_eq!(*all, hosts(count));
+        }
+        let text = format!("({})-.*", hosts(140).join("|"));
+        let matcher = Matcher::new("l", MatchOp::Regex, &text).unwrap();
+        assert!(matcher.matches("host-00007.example.org-x"));
+        let matcher = Matcher::new("l", MatchOp::Regex, "/users/{id}").unwrap();
+        assert!(matches!(matcher.pattern(), Some(Pattern::Literals(_))));
+    }
+
+    #[test]
     fn refuses_what_would_explode() {
         for text in [
             "(((((a{100}){100}){100}){100}){100})",
             "\\pL{5000}",
             &"(".repeat(500),
             "a**b(",
-            &"a".repeat(5000),
+            &"a".repeat(MAX_PATTERN_BYTES + 1),
         ] {
             assert!(Matcher::new("l", MatchOp::Regex, text).is_err(), "{text}");
         }
