@@ -114,6 +114,12 @@ pub enum EvalError {
     /// It took too long.
     #[error("query timed out in expression evaluation; the limit is query_timeout")]
     Timeout,
+    /// There is no thread to evaluate it on.
+    #[error("{0}")]
+    Unavailable(String),
+    /// A fault of ours.
+    #[error("evaluation of the query failed: this is a fault of the server")]
+    Internal,
     /// Storage failed.
     #[error("expanding series: {0}")]
     Storage(#[from] SelectError),
@@ -125,7 +131,8 @@ impl EvalError {
         match self {
             Self::Execution(_) => ErrorKind::Invalid,
             Self::TooMuch(_) => ErrorKind::TooMany,
-            Self::Canceled | Self::Timeout => ErrorKind::Unavailable,
+            Self::Canceled | Self::Timeout | Self::Unavailable(_) => ErrorKind::Unavailable,
+            Self::Internal => ErrorKind::Internal,
             Self::Storage(error) => error.kind,
         }
     }
@@ -185,18 +192,16 @@ pub fn evaluate(
         })
     };
     if plan.depth <= MAX_DEPTH_INLINE {
-        return run();
+        // All that a panic could leave half done is dropped here.
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+        return caught.unwrap_or(Err(EvalError::Internal));
     }
     std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().stack_size(LARGE_STACK_BYTES);
         let thread = builder.spawn_scoped(scope, run).map_err(|error| {
-            EvalError::Execution(format!("no thread to evaluate a complex query: {error}"))
+            EvalError::Unavailable(format!("no thread to evaluate a complex query: {error}"))
         })?;
-        thread.join().unwrap_or_else(|_| {
-            Err(EvalError::Execution(
-                "evaluation of a complex query failed".to_owned(),
-            ))
-        })
+        thread.join().unwrap_or(Err(EvalError::Internal))
     })
 }
 

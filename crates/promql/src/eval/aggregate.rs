@@ -90,13 +90,30 @@ impl<'a> Evaluator<'a> {
                 "invalid label name {label:?}"
             )));
         }
-        let mut groups = Groups::new(&aggregate.grouping);
+        // The label is set before series are grouped: `by` keeps it, `without` may drop it.
+        let list_with = |list: &[Arc<str>]| {
+            let mut list = list.to_vec();
+            list.push(Arc::from(label));
+            list
+        };
+        let (grouping, dropped) = match &aggregate.grouping {
+            Grouping::By(list) => {
+                let others = list.iter().filter(|name| &***name != label);
+                (Grouping::By(others.cloned().collect()), false)
+            }
+            Grouping::Without(list) => {
+                let dropped = label == METRIC_NAME || list.iter().any(|name| **name == *label);
+                (Grouping::Without(list_with(list)), dropped)
+            }
+        };
+        let mut groups = Groups::new(&grouping);
         let mut counts: std::collections::HashMap<(usize, String), Column> =
             std::collections::HashMap::new();
         let mut bytes = 0;
         self.stream(&aggregate.input, steps, &mut |tag, column| {
             let group = groups.of(tag);
             let mut count = |step: usize, text: String| {
+                let text = if dropped { String::new() } else { text };
                 let taken = text.len() + 8 * steps.count + 64;
                 let mut new = 0;
                 let column = counts.entry((group, text)).or_insert_with(|| {
@@ -124,9 +141,10 @@ impl<'a> Evaluator<'a> {
         counts.sort_by(|a, b| a.0.cmp(&b.0));
         for ((group, text), column) in counts {
             let mut labels = LabelsBuilder::from(&groups.labels[group]);
-            labels.set(label, &text);
+            if !dropped {
+                labels.set(label, &text);
+            }
             let labels = labels.build();
-            // A label of the grouping that is overwritten makes groups meet.
             if !merged.push(labels, column)? {
                 return Err(EvalError::same_labels());
             }

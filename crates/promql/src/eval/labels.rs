@@ -9,9 +9,6 @@ use super::tag::{HashedSet, Tag};
 use super::{EvalError, Evaluator};
 use crate::plan::Node;
 
-/// What a pattern may compile to, in bytes.
-const MAX_PATTERN_BYTES: usize = 1 << 20;
-
 impl Evaluator<'_> {
     /// `label_replace(v, dst, replacement, src, regex)`
     pub(super) fn label_replace(
@@ -27,13 +24,10 @@ impl Evaluator<'_> {
         };
         let (dst, replacement) = (self.text(dst)?, self.text(replacement)?);
         let (src, pattern) = (self.text(src)?, self.text(pattern)?);
-        let regex = regex::RegexBuilder::new(&format!("^(?s:{pattern})$"))
-            .size_limit(MAX_PATTERN_BYTES)
-            .build()
-            .map_err(|_| {
-                let message = format!("invalid regular expression in label_replace(): {pattern}");
-                EvalError::Execution(message)
-            })?;
+        let regex = model::go_regex::compile_anchored(pattern).map_err(|_| {
+            let message = format!("invalid regular expression in label_replace(): {pattern}");
+            EvalError::Execution(message)
+        })?;
         if dst.is_empty() {
             let message = format!("invalid destination label name in label_replace(): {dst}");
             return Err(EvalError::Execution(message));
@@ -103,6 +97,72 @@ impl Evaluator<'_> {
 fn replace(regex: &Regex, value: &str, replacement: &str) -> Option<String> {
     let captures = regex.captures(value)?;
     let mut new = String::new();
-    captures.expand(replacement, &mut new);
+    let mut rest = replacement;
+    while let Some((before, behind)) = rest.split_once('$') {
+        new.push_str(before);
+        rest = behind;
+        if let Some(behind) = rest.strip_prefix('$') {
+            new.push('$');
+            rest = behind;
+        } else if let Some((name, behind)) = reference(rest) {
+            new.push_str(referred(&captures, name));
+            rest = behind;
+        } else {
+            new.push('$');
+        }
+    }
+    new.push_str(rest);
     Some(new)
+}
+
+/// The name behind a `$`, in braces or not, and what follows it: letters, digits and underscores,
+/// as many as there are.
+fn reference(text: &str) -> Option<(&str, &str)> {
+    let braced = text.strip_prefix('{');
+    let body = braced.unwrap_or(text);
+    let end = body.find(|c: char| !c.is_alphanumeric() && c != '_');
+    let (name, rest) = body.split_at(end.unwrap_or(body.len()));
+    let rest = if braced.is_some() {
+        rest.strip_prefix('}')?
+    } else {
+        rest
+    };
+    (!name.is_empty()).then_some((name, rest))
+}
+
+/// What a group matched; empty where there is no such group. A number has no zeros before it.
+fn referred<'v>(captures: &regex::Captures<'v>, name: &str) -> &'v str {
+    let is_number = name.bytes().all(|c| c.is_ascii_digit());
+    let group = match name.parse::<usize>() {
+        Ok(index) if is_number && (name == "0" || !name.starts_with('0')) => captures.get(index),
+        _ => captures.name(name),
+    };
+    group.map_or("", |group| group.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_as_go_does() {
+        let check = |replacement: &str, expected: &str| {
+            let regex = model::go_regex::compile_anchored("(a+)(?P<rest>.*)").expect("a pattern");
+            assert_eq!(
+                replace(&regex, "aab", replacement).as_deref(),
+                Some(expected)
+            );
+        };
+        check("$1", "aa");
+        check("${1}x$rest", "aaxb");
+        check("$1x", "");
+        check("$1é", "");
+        check("$1-é", "aa-é");
+        check("$$1", "$1");
+        check("$", "$");
+        check("${1", "${1");
+        check("${}-$-", "${}-$-");
+        check("$01$7", "");
+        check("$0", "aab");
+    }
 }

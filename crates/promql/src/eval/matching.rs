@@ -1,9 +1,11 @@
 //! Binary operators between vectors: series find each other by their labels.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use model::labels::{Labels, LabelsBuilder, METRIC_NAME};
 
+use super::budget::Held;
 use super::collect::{Collected, Kept, Merged};
 use super::column::{ABSENT, Column, Steps, is_absent};
 use super::operator::{self, Operand};
@@ -55,6 +57,7 @@ impl<'a> Evaluator<'a> {
         // Where several of the many side share a partner, at most one may do so at a step, unless
         // grouping is asked for.
         let mut taken: HashedMap<Vec<bool>> = HashedMap::default();
+        let mut held = self.budget.hold();
         for many_series in &many.series {
             self.budget.check()?;
             let key = signature(&binary.matching, &many_series.labels);
@@ -72,7 +75,7 @@ impl<'a> Evaluator<'a> {
                     continue;
                 }
                 if crowded && binary.matching.cardinality == Cardinality::OneToOne {
-                    let taken = taken.entry(key).or_insert_with(|| vec![false; steps.count]);
+                    let taken = flags(&mut taken, key, steps, &mut held)?;
                     occupy(taken, &column)?;
                 }
                 let labels = result_labels(binary, &many_series.labels, &one_series.labels);
@@ -86,7 +89,7 @@ impl<'a> Evaluator<'a> {
         // always for the 'many' side. Answers agree with it.
         let (fill_many, fill_one) = (fills.fill_left, fills.fill_right);
         if let Some(value) = fill_one {
-            let there = matcher.presence(&one.series);
+            let there = matcher.presence(&one.series, &mut held)?;
             for series in &many.series {
                 let key = signature(fills, &series.labels);
                 let Some(lonely) = matcher.lonely(&series.column, there.get(&key)) else {
@@ -98,7 +101,7 @@ impl<'a> Evaluator<'a> {
                 };
                 let crowded = manies.get(&key).is_some_and(|all| all.len() > 1);
                 if crowded && fills.cardinality == Cardinality::OneToOne {
-                    let taken = taken.entry(key).or_insert_with(|| vec![false; steps.count]);
+                    let taken = flags(&mut taken, key, steps, &mut held)?;
                     occupy(taken, &column)?;
                 }
                 let partner = group_labels(fills, &series.labels);
@@ -109,7 +112,7 @@ impl<'a> Evaluator<'a> {
             }
         }
         if let Some(value) = fill_many {
-            let there = matcher.presence(&many.series);
+            let there = matcher.presence(&many.series, &mut held)?;
             for series in &one.series {
                 let key = signature(fills, &series.labels);
                 let Some(lonely) = matcher.lonely(&series.column, there.get(&key)) else {
@@ -146,18 +149,20 @@ impl<'a> Evaluator<'a> {
                 Err(EvalError::same_labels())
             }
         };
-        let presence = |series: &[Kept]| {
+        let mut held = self.budget.hold();
+        let mut presence = |series: &[Kept]| {
             let mut there: HashedMap<Vec<bool>> = HashedMap::default();
             for kept in series {
-                let steps = there
-                    .entry(key(kept))
-                    .or_insert_with(|| vec![false; steps.count]);
-                mark(steps, &kept.column);
+                self.budget.check()?;
+                mark(
+                    flags(&mut there, key(kept), steps, &mut held)?,
+                    &kept.column,
+                );
             }
-            there
+            Ok::<_, EvalError>(there)
         };
         if binary.op == BinaryOp::Or {
-            let left = presence(&lhs.series);
+            let left = presence(&lhs.series)?;
             let mut lhs = lhs;
             for kept in lhs.series.drain(..) {
                 add(&mut merged, kept.labels, kept.column)?;
@@ -170,7 +175,7 @@ impl<'a> Evaluator<'a> {
             }
             return Ok(merged.collected);
         }
-        let right = presence(&rhs.series);
+        let right = presence(&rhs.series)?;
         let wanted = binary.op == BinaryOp::And;
         let mut lhs = lhs;
         for mut kept in lhs.series.drain(..) {
@@ -214,6 +219,22 @@ fn by_signature(matching: &Matching, series: &[Kept]) -> BySignature {
             .push(at);
     }
     map
+}
+
+/// A flag per step for a signature, none set where it is new; charged.
+fn flags<'f>(
+    map: &'f mut HashedMap<Vec<bool>>,
+    key: u128,
+    steps: Steps,
+    held: &mut Held<'_>,
+) -> Result<&'f mut Vec<bool>, EvalError> {
+    match map.entry(key) {
+        Entry::Occupied(known) => Ok(known.into_mut()),
+        Entry::Vacant(new) => {
+            held.charge(steps.count + size_of::<(u128, Vec<bool>)>())?;
+            Ok(new.insert(vec![false; steps.count]))
+        }
+    }
 }
 
 /// Notes where a column has a value.
@@ -313,16 +334,17 @@ impl Matcher<'_> {
     }
 
     /// At which steps any series of each group has a value.
-    fn presence(&self, series: &[Kept]) -> HashedMap<Vec<bool>> {
+    fn presence(
+        &self,
+        series: &[Kept],
+        held: &mut Held<'_>,
+    ) -> Result<HashedMap<Vec<bool>>, EvalError> {
         let mut there: HashedMap<Vec<bool>> = HashedMap::default();
         for kept in series {
             let key = signature(&self.binary.matching, &kept.labels);
-            let steps = there
-                .entry(key)
-                .or_insert_with(|| vec![false; self.steps.count]);
-            mark(steps, &kept.column);
+            mark(flags(&mut there, key, self.steps, held)?, &kept.column);
         }
-        there
+        Ok(there)
     }
 
     /// What of a series finds no partner; `None` where all of it does.

@@ -330,3 +330,74 @@ fn long_windows_of_one_series_are_interrupted() {
         assert!(asked < 30, "{text}: asked {asked} times");
     }
 }
+
+#[test]
+fn a_panic_is_an_internal_error() {
+    struct Broken;
+    impl super::Queryable for Broken {
+        fn select(
+            &self,
+            _: &model::select::SelectRequest,
+        ) -> Result<Box<dyn model::select::SeriesSet>, model::select::SelectError> {
+            panic!("broken");
+        }
+    }
+    let deep = format!("{}x", "-".repeat(50));
+    for text in ["x", &deep] {
+        let query = Query::parse(text, &ParseOptions::default()).expect("a query");
+        let clock = ManualClock::new(0);
+        let (time, options) = (QueryTime::instant(0), EvalOptions::default());
+        let failed = query
+            .evaluate(&Broken, time, options, &EvalLimits::default(), &clock)
+            .expect_err("an error");
+        assert_eq!(failed, EvalError::Internal);
+        assert_eq!(failed.kind(), model::ErrorKind::Internal);
+    }
+}
+
+#[test]
+fn count_values_sets_its_label_before_it_groups() {
+    let check = |text: &str, expected: &[&str]| {
+        let time = QueryTime::instant(0);
+        let done = run(text, time, &EvalLimits::default()).expect("a value");
+        let mut shown = show(&done.value);
+        shown.sort();
+        assert_eq!(shown, expected, "{text}");
+    };
+    check(
+        r#"count_values by (job) ("job", y)"#,
+        &[
+            r#"{job="0"} 1"#,
+            r#"{job="1"} 1"#,
+            r#"{job="2"} 1"#,
+            r#"{job="3"} 1"#,
+        ],
+    );
+    check(
+        r#"count_values by (job) ("job", y * 0)"#,
+        &[r#"{job="0"} 4"#],
+    );
+    check(
+        r#"count_values without (v, job, instance) ("v", y)"#,
+        &["{} 4"],
+    );
+    check(
+        r#"count_values without (instance) ("job", y * 0)"#,
+        &[r#"{job="0"} 4"#],
+    );
+}
+
+#[test]
+fn modifiers_without_labels_go_with_scalars() {
+    for text in [
+        "y > on() group_left() scalar(one)",
+        "y > on() 1",
+        "y * ignoring() 1",
+    ] {
+        assert!(
+            Query::parse(text, &ParseOptions::default()).is_ok(),
+            "{text}"
+        );
+    }
+    assert!(Query::parse("y > on(job) 1", &ParseOptions::default()).is_err());
+}

@@ -201,7 +201,8 @@ impl Checker<'_> {
             return self.set_with_scalar(op, pos);
         }
         if lhs != ValueType::Vector || rhs != ValueType::Vector {
-            if !matching.labels.is_empty() || !matching.include.is_empty() || matching.on {
+            // Without labels to match, the modifiers say nothing: upstream lets them be.
+            if !matching.labels.is_empty() {
                 let message = "vector matching only allowed between instant vectors";
                 return self.error(pos, message.to_owned());
             }
