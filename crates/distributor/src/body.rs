@@ -1,5 +1,7 @@
-//! Reading a body within its bound: what it announces is checked before anything is allocated,
-//! what it does not announce while it comes in.
+//! Reading a body within its bounds: what it announces is checked before anything is allocated,
+//! what it does not announce while it comes in, and all of it must be there in time.
+
+use std::time::Duration;
 
 use axum::body::Body;
 use http::{HeaderMap, header};
@@ -11,8 +13,38 @@ use crate::inflight::Place;
 /// Bytes that are allocated on the word of `Content-Length` alone.
 const TRUSTED_BYTES: usize = 1 << 20;
 
+/// What a body is held to.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) max_bytes: usize,
+    /// From its first byte to its last, so that trickling does not help.
+    pub(crate) timeout: Duration,
+}
+
 /// Reads a body to the end of `into`, which it clears first.
 pub(crate) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    bounds: Bounds,
+    place: &mut Place,
+    into: &mut Vec<u8>,
+) -> Result<(), Refusal> {
+    let Bounds { max_bytes, timeout } = bounds;
+    let reading = read_all(headers, body, max_bytes, place, into);
+    match tokio::time::timeout(timeout, reading).await {
+        Ok(read) => read,
+        Err(_) => Err(Refusal::too_slow(
+            "body-read-timeout",
+            format!(
+                "the body was not all there after {} s, which is body_read_timeout; \
+                 send smaller requests or raise the limit",
+                timeout.as_secs_f64()
+            ),
+        )),
+    }
+}
+
+async fn read_all(
     headers: &HeaderMap,
     mut body: Body,
     max_bytes: usize,

@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 
 use crate::Distributor;
 
-/// Tenants that have a series of their own; what others send counts as `other`.
+/// Tenants that have a series of their own; what others send counts under the empty name,
+/// which is no tenant's.
 const MAX_TENANTS: usize = 1_000;
 
 /// Upper bounds of the buckets of request durations, in seconds.
@@ -85,7 +86,7 @@ impl Metrics {
         }
         let other = self.received_other.load(Ordering::Relaxed);
         if other > 0 {
-            line(out, "received_samples_total", &[("tenant", "other")], other);
+            line(out, "received_samples_total", &[("tenant", "")], other);
         }
         head(
             out,
@@ -173,4 +174,28 @@ fn line(out: &mut String, name: &str, labels: &[(&str, &str)], value: u64) {
     }
     let close = if labels.is_empty() { "" } else { "}" };
     let _ = writeln!(out, "{close} {value}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_tenants_beyond_the_most_under_a_name_that_none_has() {
+        let metrics = Metrics::default();
+        for n in 0..MAX_TENANTS + 2 {
+            let name = if n == 0 {
+                "other".to_owned()
+            } else {
+                format!("t{n}")
+            };
+            metrics.received(&TenantId::new(&name).unwrap(), 3);
+        }
+        let mut out = String::new();
+        metrics.render(&mut out);
+        let name = "tidemark_distributor_received_samples_total";
+        for line in ["{tenant=\"other\"} 3\n", "{tenant=\"\"} 6\n"] {
+            assert!(out.contains(&format!("{name}{line}")), "{out}");
+        }
+    }
 }

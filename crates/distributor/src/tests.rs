@@ -533,3 +533,43 @@ async fn counts_what_it_does() {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn gives_up_on_bodies_that_do_not_come() {
+    let config = Config {
+        max_inflight_requests: 1,
+        ..Config::default()
+    };
+    let harness = Harness::new(config, Limits::default());
+    // The front of a request, and then silence.
+    let answer = harness.send(&V1, stalled_body()).await;
+    assert_eq!(answer.status.as_u16(), 408, "{}", answer.body);
+    assert!(
+        answer.body.ends_with("(body-read-timeout)\n"),
+        "{}",
+        answer.body
+    );
+    assert_eq!(answer.header("retry-after"), "");
+    let inflight = &harness.distributor.inflight;
+    assert_eq!((inflight.requests(), inflight.bytes()), (0, 0));
+    assert_eq!(harness.send_v1(&one()).await.status, 200);
+}
+
+/// A body of which four bytes come, and no more.
+fn stalled_body() -> Body {
+    struct Stalled(Option<axum::body::Bytes>);
+    impl axum::body::HttpBody for Stalled {
+        type Data = axum::body::Bytes;
+        type Error = std::convert::Infallible;
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+            match self.0.take() {
+                Some(bytes) => std::task::Poll::Ready(Some(Ok(http_body::Frame::data(bytes)))),
+                None => std::task::Poll::Pending,
+            }
+        }
+    }
+    Body::new(Stalled(Some(axum::body::Bytes::from_static(b"abcd"))))
+}

@@ -36,6 +36,9 @@ pub struct Deps {
     pub tasks: TaskTracker,
     /// Ends its tasks.
     pub stop: CancellationToken,
+    /// Is cancelled when the log fails. What is on the disk is then unknown until it is read
+    /// back: the process must end, and start again.
+    pub failed: CancellationToken,
 }
 
 /// How far the start has got.

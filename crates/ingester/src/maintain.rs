@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tsdb::disk::RealDisk;
+use tokio::task::JoinError;
+use tsdb::disk::{Disk, RealDisk};
 use tsdb::store::{OpenDeps, Store, StoreConfig};
 use tsdb::wal::WalConfig;
 
@@ -21,9 +22,9 @@ pub(crate) async fn run(ingester: Arc<Ingester>, config: Config, deps: Deps) {
     let tasks = deps.tasks.clone();
     let opening = {
         let ingester = Arc::clone(&ingester);
-        tasks.spawn_blocking(move || open(&ingester, config, &deps))
+        tasks.spawn_blocking(move || open(&ingester, config, &deps, Arc::new(RealDisk::default())))
     };
-    let Ok(Some(store)) = opening.await else {
+    let Some(store) = opened(&ingester, opening.await) else {
         return;
     };
     let mut last_snapshot = tokio::time::Instant::now();
@@ -53,7 +54,24 @@ pub(crate) async fn run(ingester: Arc<Ingester>, config: Config, deps: Deps) {
     }
 }
 
-fn open(ingester: &Ingester, config: Config, deps: &Deps) -> Option<Arc<Store>> {
+/// The store, where opening it came to an end and to a good one.
+fn opened(
+    ingester: &Ingester,
+    opening: Result<Option<Arc<Store>>, JoinError>,
+) -> Option<Arc<Store>> {
+    opening.unwrap_or_else(|error| {
+        tracing::error!(%error, "cannot open the store");
+        *ingester.failure.lock() = Some(format!("opening the store failed: {error}"));
+        None
+    })
+}
+
+fn open(
+    ingester: &Ingester,
+    config: Config,
+    deps: &Deps,
+    disk: Arc<dyn Disk>,
+) -> Option<Arc<Store>> {
     let mut wal = WalConfig::new(config.data_dir.join("wal"));
     wal.fsync = config.fsync;
     wal.segment_bytes = config.segment_size.0;
@@ -65,7 +83,7 @@ fn open(ingester: &Ingester, config: Config, deps: &Deps) -> Option<Arc<Store>> 
             retention: config.retention,
         },
         OpenDeps {
-            disk: Arc::new(RealDisk::default()),
+            disk,
             clock: Arc::clone(&deps.clock),
             limits: Arc::clone(&deps.limits),
             instance: deps.instance,
@@ -76,10 +94,10 @@ fn open(ingester: &Ingester, config: Config, deps: &Deps) -> Option<Arc<Store>> 
         Ok((store, report)) => {
             tracing::info!(%report, "store is open");
             let store = Arc::new(store);
-            store.wal().on_poison(|| {
-                tracing::error!(
-                    "the write-ahead log has failed: writes are refused until a restart"
-                );
+            let failed = deps.failed.clone();
+            store.wal().on_poison(move || {
+                tracing::error!("the write-ahead log has failed: nothing is acknowledged any more");
+                failed.cancel();
             });
             ingester.store.get_or_init(|| Arc::clone(&store));
             Some(store)
@@ -89,5 +107,76 @@ fn open(ingester: &Ingester, config: Config, deps: &Deps) -> Option<Arc<Store>> 
             *ingester.failure.lock() = Some(error.to_string());
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::OnceLock;
+
+    use model::limits::Limits;
+    use model::quantity::{ByteSize, DurationMs};
+    use model::time::ManualClock;
+    use parking_lot::Mutex;
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
+    use tsdb::disk::FaultyDisk;
+    use tsdb::disk::faulty::Faults;
+    use tsdb::wal::{CommitError, RecordKind};
+
+    use super::*;
+    use crate::{FsyncPolicy, Readiness};
+
+    fn ingester() -> Ingester {
+        Ingester {
+            store: OnceLock::new(),
+            progress: Arc::default(),
+            failure: Mutex::new(None),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_while_opening_is_a_failure() {
+        let ingester = ingester();
+        let panicked: Result<Option<Arc<Store>>, _> =
+            tokio::task::spawn_blocking(|| panic!("a fault of ours")).await;
+        assert!(opened(&ingester, panicked).is_none());
+        let Readiness::Failed(why) = ingester.readiness() else {
+            panic!("{:?}", ingester.readiness());
+        };
+        assert!(why.contains("a fault of ours"), "{why}");
+    }
+
+    #[test]
+    fn a_log_that_fails_ends_the_process() {
+        let ingester = ingester();
+        let limits = Arc::new(Limits::default());
+        let deps = Deps {
+            clock: Arc::new(ManualClock::new(1_000_000)),
+            limits: Arc::new(move |_| Arc::clone(&limits)),
+            instance: 1,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            failed: CancellationToken::new(),
+        };
+        let disk = Arc::new(FaultyDisk::new(1));
+        let config = Config {
+            data_dir: "/data".into(),
+            fsync: FsyncPolicy::Always,
+            segment_size: ByteSize(1 << 20),
+            min_free_space: ByteSize(0),
+            retention: DurationMs(0),
+            snapshot_interval: DurationMs::minutes(15),
+        };
+        let store = open(&ingester, config, &deps, Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
+        assert_eq!(ingester.readiness(), Readiness::Ready);
+        disk.set_faults(Faults {
+            fail_sync_at: Some(1),
+            ..Faults::default()
+        });
+        let commit = store.wal().commit(RecordKind(7), b"x");
+        assert_eq!(commit, Err(CommitError::Failed));
+        assert!(deps.failed.is_cancelled());
+        assert!(matches!(ingester.readiness(), Readiness::Failed(_)));
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::error::ErrorKind;
-use crate::histogram::{Histogram, HistogramError, HistogramSample};
+use crate::histogram::{Histogram, HistogramError, HistogramSample, MAX_BUCKETS_PER_SIDE};
 use crate::labels::{METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
 use crate::limits::{Limits, NameValidation};
 use crate::sample::is_stale;
@@ -113,16 +113,16 @@ pub fn clip(text: &str, max_bytes: usize) -> String {
 /// Why a native histogram is refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum HistogramFault {
-    /// More buckets than the tenant may have.
+    /// More buckets, or parts that lay them out, than the tenant may have.
     #[error(
-        "histogram has {buckets} buckets, and max_native_histogram_buckets is {max}; \
+        "histogram has more than {most} {what} (max_native_histogram_buckets); \
          lower the resolution at its source or raise the limit"
     )]
     TooManyBuckets {
-        /// Buckets of the histogram.
-        buckets: usize,
-        /// The limit.
-        max: usize,
+        /// `buckets`, `spans on a side` or `custom bounds`.
+        what: &'static str,
+        /// How many of them it may have.
+        most: usize,
     },
     /// Its parts contradict each other.
     #[error(transparent)]
@@ -148,19 +148,66 @@ impl HistogramFault {
     }
 }
 
+/// How many parts of each kind a histogram may have, so that a decoder need collect no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistogramBounds {
+    /// Buckets of one side.
+    pub buckets: usize,
+    /// Spans of one side: one for each bucket, and one without any. Of spans without buckets
+    /// there could else be any number.
+    pub spans: usize,
+    /// Upper bounds of custom buckets.
+    pub custom_values: usize,
+}
+
+impl HistogramBounds {
+    /// Those of a tenant. Where it has no limit of its own, those of histograms at all.
+    pub fn of(limits: &Limits) -> Self {
+        let buckets = match limits.max_native_histogram_buckets {
+            0 => MAX_BUCKETS_PER_SIDE,
+            max => max,
+        };
+        Self {
+            buckets,
+            spans: buckets.saturating_add(1),
+            custom_values: buckets,
+        }
+    }
+}
+
 /// Checks that a histogram is within the tenant's limit and that its parts agree. A stale marker
-/// says nothing but that, so that its parts are not looked at.
+/// says nothing but that, so that its parts need not agree; they are bounded all the same.
 ///
 /// # Errors
 /// The first fault.
 pub fn validate_histogram(sample: &HistogramSample, limits: &Limits) -> Result<(), HistogramFault> {
-    let (buckets, sum) = match &sample.histogram {
-        Histogram::Int(h) => (h.positive_deltas.len() + h.negative_deltas.len(), h.sum),
-        Histogram::Float(h) => (h.positive_buckets.len() + h.negative_buckets.len(), h.sum),
+    let (sum, buckets, spans, custom_values) = match &sample.histogram {
+        Histogram::Int(h) => (
+            h.sum,
+            (h.positive_deltas.len(), h.negative_deltas.len()),
+            (h.positive_spans.len(), h.negative_spans.len()),
+            h.custom_values.len(),
+        ),
+        Histogram::Float(h) => (
+            h.sum,
+            (h.positive_buckets.len(), h.negative_buckets.len()),
+            (h.positive_spans.len(), h.negative_spans.len()),
+            h.custom_values.len(),
+        ),
     };
-    let max = limits.max_native_histogram_buckets;
-    if max > 0 && buckets > max {
-        return Err(HistogramFault::TooManyBuckets { buckets, max });
+    let bounds = HistogramBounds::of(limits);
+    let buckets = match limits.max_native_histogram_buckets {
+        0 => buckets.0.max(buckets.1),
+        _ => buckets.0 + buckets.1,
+    };
+    for (what, found, most) in [
+        ("buckets", buckets, bounds.buckets),
+        ("spans on a side", spans.0.max(spans.1), bounds.spans),
+        ("custom bounds", custom_values, bounds.custom_values),
+    ] {
+        if found > most {
+            return Err(HistogramFault::TooManyBuckets { what, most });
+        }
     }
     if is_stale(sum) {
         return Ok(());
@@ -267,5 +314,45 @@ mod tests {
         assert_eq!(id(5, 0, 0.0), Some("max-native-histogram-buckets"));
         assert_eq!(id(4, 9, 0.0), Some("invalid-histogram"));
         assert_eq!(id(4, 9, stale_nan()), None);
+    }
+
+    #[test]
+    fn bounds_spans_and_custom_bounds_even_of_stale_markers() {
+        let fault = |spans: [usize; 2], bounds: usize, max: usize, sum: f64| {
+            let empty = Span {
+                offset: 0,
+                length: 0,
+            };
+            let histogram = IntHistogram {
+                sum,
+                positive_spans: vec![empty; spans[0]],
+                negative_spans: vec![empty; spans[1]],
+                custom_values: vec![1.0; bounds],
+                ..IntHistogram::default()
+            };
+            let sample = HistogramSample {
+                t: 1,
+                start: 0,
+                histogram: Histogram::Int(Box::new(histogram)),
+            };
+            let limits = Limits {
+                max_native_histogram_buckets: max,
+                ..Limits::default()
+            };
+            match validate_histogram(&sample, &limits) {
+                Err(HistogramFault::TooManyBuckets { what, most }) => Some((what, most)),
+                _ => None,
+            }
+        };
+        for sum in [0.0, stale_nan()] {
+            assert_eq!(fault([5, 5], 4, 4, sum), None);
+            assert_eq!(fault([6, 0], 0, 4, sum), Some(("spans on a side", 5)));
+            assert_eq!(fault([0, 6], 0, 4, sum), Some(("spans on a side", 5)));
+            assert_eq!(fault([0, 0], 5, 4, sum), Some(("custom bounds", 4)));
+            let most = MAX_BUCKETS_PER_SIDE;
+            assert_eq!(fault([most + 1, 0], most, 0, sum), None);
+            let too_many = fault([most + 2, 0], 0, 0, sum);
+            assert_eq!(too_many, Some(("spans on a side", most + 1)));
+        }
     }
 }

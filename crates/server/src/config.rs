@@ -222,6 +222,12 @@ impl Config {
                 "is 0; use 1s or more".to_owned(),
             );
         }
+        if self.distributor.body_read_timeout.0 <= 0 {
+            return fail(
+                "distributor.body_read_timeout",
+                "is 0; use 1s or more".to_owned(),
+            );
+        }
         if self.storage.data_dir.as_os_str().is_empty() {
             return fail(
                 "storage.data_dir",

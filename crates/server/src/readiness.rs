@@ -97,8 +97,8 @@ impl State {
         match self {
             Self::Starting {
                 left: Some(left), ..
-            } => left.as_secs().clamp(1, 60),
-            _ => 2,
+            } => left.as_secs().clamp(6, 96),
+            _ => 6,
         }
     }
 }

@@ -18,6 +18,8 @@ use crate::version;
 
 /// How often a start looks whether it is done.
 const START_TICK: Duration = Duration::from_millis(25);
+/// How long requests may take to be answered once the process can't go on.
+const FAILED_DRAIN: Duration = Duration::from_secs(1);
 /// Threads for what blocks: writes that wait for the disk, replay, snapshots.
 const MAX_BLOCKING_THREADS: usize = 128;
 
@@ -32,6 +34,8 @@ pub struct Running {
     /// The roles' own tasks.
     tasks: TaskTracker,
     stop_tasks: CancellationToken,
+    /// Is cancelled when a role can't go on.
+    failed: CancellationToken,
 }
 
 /// Starts the roles and the listener. Requests are answered with 503 until the log is replayed:
@@ -47,7 +51,8 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     let address = listener.local_addr()?;
     announce(config, address);
     let (tasks, stop_tasks) = (TaskTracker::new(), CancellationToken::new());
-    let app = App::start(config, &tasks, &stop_tasks).context("can't start the roles")?;
+    let failed = CancellationToken::new();
+    let app = App::start(config, &tasks, &stop_tasks, &failed).context("can't start the roles")?;
     let (serving, stop_serving) = (TaskTracker::new(), CancellationToken::new());
     let bounds = Bounds {
         max_connections: config.server.max_connections,
@@ -68,6 +73,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         stop_serving,
         tasks,
         stop_tasks,
+        failed,
     })
 }
 
@@ -83,6 +89,28 @@ impl Running {
                 Ingesting::Failed(why) => anyhow::bail!("can't open the storage: {why}"),
                 Ingesting::Starting { .. } => tokio::time::sleep(START_TICK).await,
             }
+        }
+    }
+
+    /// Waits until a role can't go on, and says why: the process must end, and start again.
+    async fn failed(&self) -> anyhow::Error {
+        self.failed.cancelled().await;
+        match self.app.ingester.readiness() {
+            Ingesting::Failed(why) => anyhow::anyhow!("the storage failed: {why}"),
+            _ => anyhow::anyhow!("the storage failed"),
+        }
+    }
+
+    /// Stops after a failure: who waits is answered if that is quick. Nothing is written down, as
+    /// only the log is known to be what was acknowledged.
+    async fn abandon(self) {
+        self.app.readiness.stopping();
+        self.stop_tasks.cancel();
+        self.stop_serving.cancel();
+        self.serving.close();
+        let served = tokio::time::timeout(FAILED_DRAIN, self.serving.wait()).await;
+        if served.is_err() {
+            tracing::warn!("requests were cut off");
         }
     }
 
@@ -115,7 +143,7 @@ impl Running {
 /// Runs until SIGTERM or SIGINT, then stops in order; a second signal ends the process at once.
 ///
 /// # Errors
-/// Where the process can't start, or can't stop in order.
+/// Where the process can't start, can't go on because the log has failed, or can't stop in order.
 pub fn until_signal(config: &Config) -> anyhow::Result<()> {
     log_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -132,13 +160,10 @@ pub fn until_signal(config: &Config) -> anyhow::Result<()> {
 async fn supervise(config: &Config) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let running = start(config).await?;
-    tokio::select! {
-        ready = running.ready() => {
-            ready?;
-            tracing::info!("ready: writes and queries are answered");
-            signals.next().await;
-        }
-        () = signals.next() => {}
+    if let Err(error) = until_stopped(&running, signals.next()).await {
+        tracing::error!("can't go on, stopping: {error:#}");
+        running.abandon().await;
+        return Err(error);
     }
     tracing::info!("stopping: a second signal ends the process at once");
     tokio::select! {
@@ -147,6 +172,23 @@ async fn supervise(config: &Config) -> anyhow::Result<()> {
     }?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Waits for the signal to stop.
+///
+/// # Errors
+/// Where the process can't become ready, or can't go on.
+async fn until_stopped(running: &Running, signal: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let serving = async {
+        running.ready().await?;
+        tracing::info!("ready: writes and queries are answered");
+        std::future::pending().await
+    };
+    tokio::select! {
+        failed = serving => failed,
+        error = running.failed() => Err(error),
+        () = signal => Ok(()),
+    }
 }
 
 struct Signals {
@@ -214,4 +256,49 @@ fn log_panics() {
             panic.payload_as_str().unwrap_or("unknown")
         );
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn started(dir: &tempfile::TempDir) -> Running {
+        let mut config = Config::default();
+        config.server.http_listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        config.storage.data_dir = dir.path().to_owned();
+        start(&config).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_failure_ends_the_process_with_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let running = started(&dir).await;
+        running.ready().await.unwrap();
+        running.failed.cancel();
+        let ended = until_stopped(&running, std::future::pending()).await;
+        assert_eq!(ended.unwrap_err().to_string(), "the storage failed");
+        running.abandon().await;
+    }
+
+    #[tokio::test]
+    async fn a_signal_ends_it_without_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let running = started(&dir).await;
+        running.ready().await.unwrap();
+        until_stopped(&running, std::future::ready(()))
+            .await
+            .unwrap();
+        running.shutdown().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn storage_that_does_not_open_ends_it_with_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("wal"), "no folder").unwrap();
+        let running = started(&dir).await;
+        let ended = until_stopped(&running, std::future::pending()).await;
+        let error = ended.unwrap_err().to_string();
+        assert!(error.starts_with("can't open the storage: "), "{error}");
+        running.abandon().await;
+    }
 }

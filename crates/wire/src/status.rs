@@ -20,17 +20,18 @@ pub fn http_status(kind: ErrorKind) -> u16 {
 /// The shortest pause that is asked of a sender, in seconds.
 const RETRY_AFTER_MIN_S: u64 = 6;
 
-/// The longest, before jitter.
+/// The longest.
 const RETRY_AFTER_MAX_S: u64 = 96;
 
 /// How long a sender is asked to pause before it tries again: 6 s, doubled with each attempt it
-/// says it has made (`Retry-Attempt`, none on the first) up to 96 s, and up to half of that more,
-/// by chance, so that senders that failed together do not come back together. `random` is any
-/// number, all its bits by chance.
+/// says it has made (`Retry-Attempt`, none on the first) up to 64 s, and up to half of that more,
+/// by chance, so that senders that failed together do not come back together: 96 s at the most.
+/// `random` is any number, all its bits by chance.
 pub fn retry_after(retry_attempt: Option<&str>, random: u64) -> Duration {
     let attempt = retry_attempt.and_then(|text| text.trim().parse::<u32>().ok());
     let doubled = RETRY_AFTER_MIN_S << attempt.unwrap_or(0).min(8);
-    let pause = doubled.min(RETRY_AFTER_MAX_S);
+    // Half of it again makes the longest.
+    let pause = doubled.min(RETRY_AFTER_MAX_S * 2 / 3);
     // The product's upper half is evenly spread over 0..=pause/2.
     let jitter = (u128::from(random) * u128::from(pause / 2 + 1)) >> 64;
     Duration::from_secs(pause + jitter as u64)
@@ -49,8 +50,9 @@ mod tests {
         check(None, 6, 9);
         check(Some("0"), 6, 9);
         check(Some("1"), 12, 18);
-        check(Some("4"), 96, 144);
-        check(Some("4000000000"), 96, 144);
+        check(Some("3"), 48, 72);
+        check(Some("4"), 64, 96);
+        check(Some("4000000000"), 64, 96);
         check(Some("-1"), 6, 9);
         check(Some("soon"), 6, 9);
     }

@@ -45,6 +45,10 @@ const KEYS: &[(&str, &str)] = &[
         "Bytes of a write request's body once it is unpacked; more is refused with 413.",
     ),
     (
+        "distributor.body_read_timeout",
+        "How long a write request's body may take to come in; then it is refused with 408.",
+    ),
+    (
         "distributor.max_inflight_requests",
         "Write requests at once, waiting ones included; more are refused with 503. 0 is no limit.",
     ),

@@ -1,6 +1,8 @@
 //! Native histograms: one message in both versions, but for the start that only 2.0 has.
 
 use model::histogram::{FloatHistogram, Histogram, HistogramSample, IntHistogram, ResetHint, Span};
+use model::is_stale;
+use model::validate::HistogramBounds;
 
 use super::decode::Fault;
 use super::protobuf::{Malformed, Reader, Wire, expect, zigzag};
@@ -39,60 +41,83 @@ impl Default for Count {
     }
 }
 
-/// Reads a `Histogram` message. What its buckets take is taken from `memory`.
-pub(super) fn read(message: &[u8], memory: &mut Memory) -> Result<HistogramSample, Fault> {
+/// What a histogram may still take: of the request's memory, and of parts of each kind.
+struct Room<'m> {
+    bounds: HistogramBounds,
+    memory: &'m mut Memory,
+}
+
+impl Room<'_> {
+    /// Adds an item where there are `most` at most. One more is kept, so that the check of the
+    /// histogram sees that there are too many; those after it take no memory.
+    fn push<T>(&mut self, items: &mut Vec<T>, item: T, most: usize) -> Result<(), Fault> {
+        if items.len() <= most {
+            self.memory.take(size_of::<T>())?;
+            items.push(item);
+        }
+        Ok(())
+    }
+}
+
+/// Reads a `Histogram` message. What its buckets take is taken from `memory`, and of each kind of
+/// part at most one more is kept than `bounds` allow. Of a stale marker, only the times and the
+/// hint stay.
+pub(super) fn read(
+    message: &[u8],
+    bounds: HistogramBounds,
+    memory: &mut Memory,
+) -> Result<HistogramSample, Fault> {
     let mut fields = Fields::default();
+    let room = &mut Room { bounds, memory };
     let mut reader = Reader::new(message);
     while let Some((field, wire)) = reader.field()? {
+        let reader = &mut reader;
         match field {
-            1 => fields.count = Count::Int(varint(field, wire, &mut reader)?),
-            2 => fields.count = Count::Float(double(field, wire, &mut reader)?),
-            3 => fields.sum = double(field, wire, &mut reader)?,
-            4 => fields.schema = signed(varint(field, wire, &mut reader)?),
-            5 => fields.zero_threshold = double(field, wire, &mut reader)?,
-            6 => fields.zero_count = Count::Int(varint(field, wire, &mut reader)?),
-            7 => fields.zero_count = Count::Float(double(field, wire, &mut reader)?),
-            8 => span(field, wire, &mut reader, &mut fields.negative_spans, memory)?,
-            9 => deltas(
-                field,
-                wire,
-                &mut reader,
-                &mut fields.negative_deltas,
-                memory,
-            )?,
-            10 => doubles(
-                field,
-                wire,
-                &mut reader,
-                &mut fields.negative_counts,
-                memory,
-            )?,
-            11 => span(field, wire, &mut reader, &mut fields.positive_spans, memory)?,
-            12 => deltas(
-                field,
-                wire,
-                &mut reader,
-                &mut fields.positive_deltas,
-                memory,
-            )?,
-            13 => doubles(
-                field,
-                wire,
-                &mut reader,
-                &mut fields.positive_counts,
-                memory,
-            )?,
-            14 => fields.reset_hint = reset_hint(varint(field, wire, &mut reader)?),
-            15 => fields.t = varint(field, wire, &mut reader)? as i64,
-            16 => doubles(field, wire, &mut reader, &mut fields.custom_values, memory)?,
-            17 => fields.start = varint(field, wire, &mut reader)? as i64,
+            1 => fields.count = Count::Int(varint(field, wire, reader)?),
+            2 => fields.count = Count::Float(double(field, wire, reader)?),
+            3 => fields.sum = double(field, wire, reader)?,
+            4 => fields.schema = signed(varint(field, wire, reader)?),
+            5 => fields.zero_threshold = double(field, wire, reader)?,
+            6 => fields.zero_count = Count::Int(varint(field, wire, reader)?),
+            7 => fields.zero_count = Count::Float(double(field, wire, reader)?),
+            8 => span(field, wire, reader, &mut fields.negative_spans, room)?,
+            9 => deltas(field, wire, reader, &mut fields.negative_deltas, room)?,
+            10 => counts(field, wire, reader, &mut fields.negative_counts, room)?,
+            11 => span(field, wire, reader, &mut fields.positive_spans, room)?,
+            12 => deltas(field, wire, reader, &mut fields.positive_deltas, room)?,
+            13 => counts(field, wire, reader, &mut fields.positive_counts, room)?,
+            14 => fields.reset_hint = reset_hint(varint(field, wire, reader)?),
+            15 => fields.t = varint(field, wire, reader)? as i64,
+            16 => {
+                let most = bounds.custom_values;
+                doubles(field, wire, reader, &mut fields.custom_values, most, room)?;
+            }
+            17 => fields.start = varint(field, wire, reader)? as i64,
             _ => reader.skip(wire)?,
         }
+    }
+    if is_stale(fields.sum) {
+        fields.strip();
     }
     Ok(fields.build())
 }
 
 impl Fields {
+    /// Leaves nothing but the times, the hint, the kind and the sum.
+    fn strip(&mut self) {
+        *self = Self {
+            t: self.t,
+            start: self.start,
+            sum: self.sum,
+            reset_hint: self.reset_hint,
+            count: match self.count {
+                Count::Int(_) => Count::Int(0),
+                Count::Float(_) => Count::Float(0.0),
+            },
+            ..Self::default()
+        };
+    }
+
     /// The kind of the count is the kind of the histogram; buckets of the other kind are void.
     fn build(self) -> HistogramSample {
         let histogram = match self.count {
@@ -166,10 +191,9 @@ fn span(
     wire: Wire,
     reader: &mut Reader<'_>,
     spans: &mut Vec<Span>,
-    memory: &mut Memory,
+    room: &mut Room<'_>,
 ) -> Result<(), Fault> {
     expect(field, wire, Wire::Bytes)?;
-    memory.take(size_of::<Span>())?;
     let mut message = Reader::new(reader.bytes()?);
     let mut span = Span {
         offset: 0,
@@ -182,8 +206,7 @@ fn span(
             _ => message.skip(wire)?,
         }
     }
-    spans.push(span);
-    Ok(())
+    room.push(spans, span, room.bounds.spans)
 }
 
 fn deltas(
@@ -191,20 +214,28 @@ fn deltas(
     wire: Wire,
     reader: &mut Reader<'_>,
     deltas: &mut Vec<i64>,
-    memory: &mut Memory,
+    room: &mut Room<'_>,
 ) -> Result<(), Fault> {
+    let most = room.bounds.buckets;
     if wire == Wire::Varint {
-        memory.take(size_of::<i64>())?;
-        deltas.push(zigzag(reader.varint()?));
-        return Ok(());
+        return room.push(deltas, zigzag(reader.varint()?), most);
     }
     expect(field, wire, Wire::Bytes)?;
     let mut packed = Reader::new(reader.bytes()?);
     while !packed.is_empty() {
-        memory.take(size_of::<i64>())?;
-        deltas.push(zigzag(packed.varint()?));
+        room.push(deltas, zigzag(packed.varint()?), most)?;
     }
     Ok(())
+}
+
+fn counts(
+    field: u32,
+    wire: Wire,
+    reader: &mut Reader<'_>,
+    counts: &mut Vec<f64>,
+    room: &mut Room<'_>,
+) -> Result<(), Fault> {
+    doubles(field, wire, reader, counts, room.bounds.buckets, room)
 }
 
 fn doubles(
@@ -212,18 +243,16 @@ fn doubles(
     wire: Wire,
     reader: &mut Reader<'_>,
     values: &mut Vec<f64>,
-    memory: &mut Memory,
+    most: usize,
+    room: &mut Room<'_>,
 ) -> Result<(), Fault> {
     if wire == Wire::Fixed64 {
-        memory.take(size_of::<f64>())?;
-        values.push(f64::from_bits(reader.fixed64()?));
-        return Ok(());
+        return room.push(values, f64::from_bits(reader.fixed64()?), most);
     }
     expect(field, wire, Wire::Bytes)?;
     let mut packed = Reader::new(reader.bytes()?);
     while !packed.is_empty() {
-        memory.take(size_of::<f64>())?;
-        values.push(f64::from_bits(packed.fixed64()?));
+        room.push(values, f64::from_bits(packed.fixed64()?), most)?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use model::fingerprint::{FingerprintHasher, string_hash};
 use model::histogram::HistogramSample;
 use model::limits::Limits;
 use model::sample::Sample;
-use model::validate::validate_histogram;
+use model::validate::{HistogramBounds, validate_histogram};
 use model::write::{MetricMetadata, Rejection, SeriesRow, WriteBatch};
 
 use super::decode::{Decoded, Fault, Rejected};
@@ -20,6 +20,7 @@ pub(super) struct Rows<'a, 'l> {
     pub(super) batch: WriteBatch<RawLabels<'a>>,
     pub(super) limits: &'l Limits,
     pub(super) memory: Memory,
+    pub(super) histogram_bounds: HistogramBounds,
     /// By reference of a metric's name: the metadata told of it so far.
     pub(super) described: Vec<[u32; 3]>,
     rejected: Rejected,
@@ -67,6 +68,7 @@ impl<'a, 'l> Rows<'a, 'l> {
             batch,
             limits,
             memory: Memory(memory),
+            histogram_bounds: HistogramBounds::of(limits),
             described,
             rejected: Rejected::default(),
             spare_metadata,

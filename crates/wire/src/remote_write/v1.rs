@@ -51,7 +51,8 @@ fn walk_series<'a>(series: &'a [u8], rows: &mut Rows<'a, '_>) -> Result<(), Faul
             }
             4 => {
                 expect(field, wire, Wire::Bytes)?;
-                let histogram = histogram::read(reader.bytes()?, &mut rows.memory)?;
+                let histogram =
+                    histogram::read(reader.bytes()?, rows.histogram_bounds, &mut rows.memory)?;
                 rows.histogram(histogram)?;
             }
             _ => reader.skip(wire)?,

@@ -91,7 +91,8 @@ fn walk_series<'a>(
             }
             3 => {
                 expect(field, wire, Wire::Bytes)?;
-                let histogram = histogram::read(reader.bytes()?, &mut rows.memory)?;
+                let histogram =
+                    histogram::read(reader.bytes()?, rows.histogram_bounds, &mut rows.memory)?;
                 rows.histogram(histogram)?;
                 has_histograms = true;
             }

@@ -716,6 +716,96 @@ fn refuses_single_histograms_and_exemplars_of_a_row_that_stays() {
 }
 
 #[test]
+fn collects_no_more_parts_of_a_histogram_than_are_allowed() {
+    let limits = Limits {
+        max_native_histogram_buckets: 3,
+        ..Limits::default()
+    };
+    let empty = v2::BucketSpan {
+        offset: 0,
+        length: 0,
+    };
+    let large = |sum: f64, count: v2::Count| v2::Histogram {
+        timestamp: 7,
+        reset_hint: 3,
+        sum,
+        count: Some(count),
+        zero_count: Some(v2::ZeroCount::Int(5)),
+        schema: -53,
+        zero_threshold: 0.5,
+        positive_spans: vec![empty; 10_000],
+        negative_spans: vec![empty; 10_000],
+        positive_deltas: vec![1; 10_000],
+        negative_deltas: vec![1; 10_000],
+        positive_counts: vec![1.0; 10_000],
+        negative_counts: vec![1.0; 10_000],
+        custom_values: vec![1.0; 10_000],
+        ..v2::Histogram::default()
+    };
+    let stale = f64::from_bits(model::STALE_NAN_BITS);
+    let mut row = v1_row(&[("__name__", "up")]);
+    row.histograms = vec![
+        large(0.0, v2::Count::Int(1)),
+        large(stale, v2::Count::Int(1)),
+        large(stale, v2::Count::Float(1.0)),
+    ];
+    let request = v1::WriteRequest {
+        timeseries: vec![row],
+        metadata: Vec::new(),
+    };
+    // Were all parts kept, they would take far more than this bound on the body allows.
+    let body = request.encode_to_vec();
+    let decoded = Decoder::default().decode(Version::V1, &body, 1_000, &limits, own);
+    let owned = decoded.unwrap();
+    assert_eq!(owned.rejected.by_id, [("max-native-histogram-buckets", 1)]);
+    let marker = |count| v2::Histogram {
+        timestamp: 7,
+        reset_hint: 3,
+        sum: stale,
+        count: Some(count),
+        ..v2::Histogram::default()
+    };
+    let markers = [v2::Count::Int(0), v2::Count::Float(0.0)].map(|c| owned_histogram(&marker(c)));
+    // The sums are NaN, which compares unequal.
+    let shown = |histograms: &[HistogramSample]| format!("{histograms:?}");
+    assert_eq!(shown(&owned.rows[0].histograms), shown(&markers));
+}
+
+#[test]
+fn refuses_many_empty_spans_and_custom_bounds() {
+    let limits = Limits {
+        max_native_histogram_buckets: 3,
+        ..Limits::default()
+    };
+    let id = |positive: usize, negative: usize, bounds: usize| {
+        let empty = v2::BucketSpan {
+            offset: 0,
+            length: 0,
+        };
+        let mut row = v1_row(&[("__name__", "up")]);
+        row.histograms = vec![v2::Histogram {
+            schema: if bounds > 0 { -53 } else { 0 },
+            positive_spans: vec![empty; positive],
+            negative_spans: vec![empty; negative],
+            custom_values: (1..=bounds).map(|n| n as f64).collect(),
+            ..v2::Histogram::default()
+        }];
+        let request = v1::WriteRequest {
+            timeseries: vec![row],
+            metadata: Vec::new(),
+        };
+        let owned = decode_with(Version::V1, &request.encode_to_vec(), &limits).unwrap();
+        owned.rejected.first.map(|first| first.id)
+    };
+    let refused = Some("max-native-histogram-buckets");
+    assert_eq!(id(4, 4, 0), None);
+    assert_eq!(id(5, 0, 0), refused);
+    assert_eq!(id(0, 1_000, 0), refused);
+    assert_eq!(id(0, 0, 3), None);
+    assert_eq!(id(0, 0, 4), refused);
+}
+
+#[test]
 fn bounds_the_memory_of_dense_bodies() {
     let series = |field: u8, count: usize| {
         let mut series = vec![0x0a, 14, 0x0a, 8];
