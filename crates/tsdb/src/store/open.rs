@@ -131,7 +131,7 @@ impl Store {
         let mut restore = Restore::new(&config, &files, &deps.limits);
         let first_new_file = files.current();
         let mut last_file = None;
-        let snapshots = list_snapshots(&config.dir, &*deps.disk)?;
+        let snapshots = list_snapshots(&config.dir, &*deps.disk)?.complete;
         for snapshot in &snapshots {
             match restore.read_snapshot(snapshot, &*deps.disk) {
                 Ok(file) => {

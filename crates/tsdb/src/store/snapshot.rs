@@ -54,7 +54,7 @@ impl Store {
         let last = self.files.sync()?;
         writer.frame(FILES_FRAME, &last.to_le_bytes())?;
         writer.finish()?;
-        let kept = list_snapshots(dir, &*self.disk)?;
+        let kept = list_snapshots(dir, &*self.disk)?.complete;
         if let Some(oldest) = kept.get(KEPT - 1) {
             remove_before(dir, oldest.lsn, &*self.disk)?;
             self.wal.truncate_before(oldest.lsn)?;

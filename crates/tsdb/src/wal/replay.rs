@@ -126,12 +126,13 @@ pub fn replay(
     })
 }
 
-/// Gaps in the numbers of segments, before the first one too.
+/// Gaps in the numbers of segments, before the first one too: without a snapshot nothing may
+/// have been removed yet.
 fn missing(from: Lsn, segments: &[(u32, u64)]) -> Vec<(u32, u32)> {
     let mut missing = Vec::new();
-    let mut expected = from.segment();
+    let mut expected = from.segment().max(1);
     for (number, _) in segments {
-        if *number > expected && expected > 0 {
+        if *number > expected {
             let last = number - 1;
             tracing::error!(
                 first = expected,
@@ -319,6 +320,8 @@ impl Reader<'_> {
         }
         tracing::warn!(path = %path.display(), bytes, "removes a segment that was never begun");
         self.report.truncated_tail += bytes;
+        // It is the last one, so that its number leaves no gap when it is used again.
+        self.report.next_segment = number;
         self.disk.remove(path).map_err(WalError::at(path))?;
         let dir = &self.options.dir;
         self.disk.sync_dir(dir).map_err(WalError::at(dir))

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::frame::{self, FRAME_HEADER_BYTES};
+use super::frame::{self, FLAG_ZSTD, FRAME_HEADER_BYTES};
 use crate::disk::{Disk, ReadFile};
 
 /// Frames of one batch stand back to back; each batch begins at a multiple of this, in bytes.
@@ -208,29 +208,41 @@ impl SegmentReader {
         let Some(rest) = self.bytes(at, in_block)? else {
             return Ok(Found::End);
         };
-        if rest.iter().take(4).all(|byte| *byte == 0) {
-            let zeros = rest.iter().all(|byte| *byte == 0);
-            return Ok(if zeros {
-                Found::Padding(block_end)
-            } else {
-                Found::Damage
-            });
+        let zero_size = rest.iter().take(4).all(|byte| *byte == 0);
+        let zeros = zero_size && rest.iter().all(|byte| *byte == 0);
+        let otherwise = if zeros {
+            Found::Padding(block_end)
+        } else {
+            Found::Damage
+        };
+        // Fewer than four zeros up to the end of a block can be the low bytes of a size as well.
+        if zero_size && in_block >= 4 {
+            return Ok(otherwise);
         }
+        // That it is padding is much likelier, and what follows can look like a huge size then: a
+        // byte that is no flags tells most of them, before megabytes are checked for nothing.
+        let flags = self.bytes(at, FRAME_HEADER_BYTES + 2)?;
+        let flagged = flags.is_some_and(|head| head[FRAME_HEADER_BYTES + 1] <= FLAG_ZSTD);
+        if zeros && !flagged {
+            return Ok(otherwise);
+        }
+        Ok(self.sealed_frame(at)?.map_or(otherwise, Found::Frame))
+    }
+
+    /// The size of the frame that stands at a place; none where there is none, or its checksum
+    /// is wrong.
+    fn sealed_frame(&mut self, at: u64) -> io::Result<Option<usize>> {
         let (seed, max_body_bytes) = (self.seed, self.max_body_bytes);
         let Some(length) = self.bytes(at, 4)? else {
-            return Ok(Found::Damage);
+            return Ok(None);
         };
         let body = frame::read_u32(length) as usize;
         if !(2..=max_body_bytes).contains(&body) {
-            return Ok(Found::Damage);
+            return Ok(None);
         }
         let total = FRAME_HEADER_BYTES + body;
         let whole = self.bytes(at, total)?;
         let sealed = whole.is_some_and(|frame| frame::is_sealed(frame, seed));
-        Ok(if sealed {
-            Found::Frame(total)
-        } else {
-            Found::Damage
-        })
+        Ok(sealed.then_some(total))
     }
 }

@@ -44,6 +44,14 @@ pub enum SnapshotError {
         /// Where.
         offset: u64,
     },
+    /// Another version of the product wrote it. It may be all there is of what was acknowledged.
+    #[error("snapshot {path} has format version {found}, this process knows {VERSION}")]
+    Version {
+        /// Which file.
+        path: PathBuf,
+        /// The version of its format.
+        found: u32,
+    },
     /// The payload of a frame is larger than [`MAX_FRAME_BYTES`].
     #[error("snapshot frame of {0} bytes, the limit is {MAX_FRAME_BYTES}")]
     TooLarge(usize),
@@ -67,12 +75,22 @@ pub struct SnapshotFile {
     pub bytes: u64,
 }
 
-/// The complete snapshots of a directory, the newest first. Others are logged and left out.
+/// The snapshots of a directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshots {
+    /// Those with header and footer, the newest first.
+    pub complete: Vec<SnapshotFile>,
+    /// Files that are named like snapshots and are none any more.
+    pub damaged: Vec<PathBuf>,
+}
+
+/// The snapshots of a directory. Damaged ones are logged.
 ///
 /// # Errors
-/// Those of the file system.
-pub fn list_snapshots(dir: &Path, disk: &dyn Disk) -> Result<Vec<SnapshotFile>, SnapshotError> {
-    let mut found = Vec::new();
+/// Those of the file system, and a snapshot of a version that is not known: neither says that
+/// what it holds is lost.
+pub fn list_snapshots(dir: &Path, disk: &dyn Disk) -> Result<Snapshots, SnapshotError> {
+    let mut found = Snapshots::default();
     for file in disk.list(dir).map_err(SnapshotError::at(dir))? {
         let path = dir.join(&file.name);
         let Some(lsn) = snapshot_lsn(&file.name) else {
@@ -80,21 +98,52 @@ pub fn list_snapshots(dir: &Path, disk: &dyn Disk) -> Result<Vec<SnapshotFile>, 
         };
         let bytes = file.bytes;
         match SnapshotReader::open(&path, disk) {
-            Ok(reader) if reader.lsn == lsn => found.push(SnapshotFile { lsn, path, bytes }),
-            Ok(_) => tracing::error!(path = %path.display(), "snapshot under another's name"),
-            Err(error) => tracing::error!(%error, "snapshot left out"),
+            Ok(reader) if reader.lsn == lsn => {
+                found.complete.push(SnapshotFile { lsn, path, bytes });
+            }
+            Ok(_) => {
+                tracing::error!(path = %path.display(), "snapshot under another's name");
+                found.damaged.push(path);
+            }
+            Err(error @ SnapshotError::Damaged { .. }) => {
+                tracing::error!(%error, "snapshot left out");
+                found.damaged.push(path);
+            }
+            Err(error) => return Err(error),
         }
     }
-    found.sort_by_key(|file| std::cmp::Reverse(file.lsn));
+    found
+        .complete
+        .sort_by_key(|file| std::cmp::Reverse(file.lsn));
     Ok(found)
 }
 
 /// The newest complete snapshot.
 ///
 /// # Errors
-/// Those of the file system.
+/// As [`list_snapshots`].
 pub fn latest(dir: &Path, disk: &dyn Disk) -> Result<Option<SnapshotFile>, SnapshotError> {
-    Ok(list_snapshots(dir, disk)?.into_iter().next())
+    Ok(list_snapshots(dir, disk)?.complete.into_iter().next())
+}
+
+/// Removes what snapshots left that were never finished, and says how many they were. To be
+/// called at the start, as it would take the file of one that is being written.
+///
+/// # Errors
+/// Those of the file system.
+pub fn remove_unfinished(dir: &Path, disk: &dyn Disk) -> Result<usize, SnapshotError> {
+    let mut removed = 0;
+    for file in disk.list(dir).map_err(SnapshotError::at(dir))? {
+        let unfinished = file.name.strip_suffix(".tmp").and_then(snapshot_lsn);
+        if unfinished.is_some() {
+            let path = dir.join(&file.name);
+            tracing::warn!(path = %path.display(), bytes = file.bytes, "removes an unfinished snapshot");
+            disk.remove(&path).map_err(SnapshotError::at(&path))?;
+            removed += 1;
+        }
+    }
+    // A name that a power loss brings back is removed by the next start.
+    Ok(removed)
 }
 
 /// Removes all snapshots below an LSN, complete or not, and what unfinished ones left.
@@ -127,6 +176,7 @@ fn snapshot_lsn(name: &str) -> Option<Lsn> {
     (format!("{lsn:016x}") == digits).then_some(Lsn(lsn))
 }
 
+/// The header of a snapshot of this version.
 fn encode_header(lsn: Lsn) -> [u8; HEADER_BYTES] {
     let mut bytes = [0; HEADER_BYTES];
     bytes[..8].copy_from_slice(MAGIC);
@@ -137,16 +187,19 @@ fn encode_header(lsn: Lsn) -> [u8; HEADER_BYTES] {
     bytes
 }
 
-fn decode_header(bytes: &[u8]) -> Option<Lsn> {
-    let bytes: &[u8; HEADER_BYTES] = bytes.try_into().ok()?;
+/// Version and LSN of a header, which every version begins with; none where it is damaged.
+fn decode_header(bytes: &[u8; HEADER_BYTES]) -> Option<(u32, Lsn)> {
+    let sealed = crc32c::crc32c(&bytes[..20]) == read_u32(&bytes[20..]);
+    if !sealed || !bytes.starts_with(MAGIC) {
+        return None;
+    }
     let mut lsn = [0; 8];
     lsn.copy_from_slice(&bytes[12..20]);
-    let lsn = Lsn(u64::from_le_bytes(lsn));
-    (*bytes == encode_header(lsn)).then_some(lsn)
+    Some((read_u32(&bytes[8..]), Lsn(u64::from_le_bytes(lsn))))
 }
 
-/// Writes one snapshot. Dropped before [`Self::finish`], it leaves a temporary file, which the
-/// next one of the same LSN replaces and [`remove_before`] removes.
+/// Writes one snapshot into a temporary file. Dropped before [`Self::finish`] has succeeded, it
+/// removes that; what a crash leaves, [`remove_unfinished`] removes.
 pub struct SnapshotWriter {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
@@ -158,6 +211,8 @@ pub struct SnapshotWriter {
     buffer: Vec<u8>,
     frames: u64,
     payload_bytes: u64,
+    /// Whether it has its name.
+    finished: bool,
 }
 
 impl SnapshotWriter {
@@ -186,6 +241,7 @@ impl SnapshotWriter {
             buffer: header.to_vec(),
             frames: 0,
             payload_bytes: 0,
+            finished: false,
         })
     }
 
@@ -228,6 +284,7 @@ impl SnapshotWriter {
         let path = snapshot_path(&self.dir, self.lsn);
         let renamed = self.disk.rename(&self.path, &path);
         renamed.map_err(SnapshotError::at(&path))?;
+        self.finished = true;
         self.disk
             .sync_dir(&self.dir)
             .map_err(SnapshotError::at(&self.dir))?;
@@ -243,6 +300,19 @@ impl SnapshotWriter {
         written.map_err(SnapshotError::at(&self.path))?;
         self.buffer.drain(..bytes);
         Ok(())
+    }
+}
+
+impl Drop for SnapshotWriter {
+    /// Removes the file of a snapshot that was not finished.
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        if let Err(error) = self.disk.remove(&self.path) {
+            let path = self.path.display();
+            tracing::warn!(%path, %error, "an unfinished snapshot stays until the next start");
+        }
     }
 }
 
@@ -268,7 +338,8 @@ impl SnapshotReader {
     /// Opens a snapshot, and looks at its header and footer.
     ///
     /// # Errors
-    /// Those of the file system; a file that is no complete snapshot.
+    /// Those of the file system; a file that is no complete snapshot, or of a version that is
+    /// not known.
     pub fn open(path: &Path, disk: &dyn Disk) -> Result<Self, SnapshotError> {
         let damaged = |offset| SnapshotError::Damaged {
             path: path.to_owned(),
@@ -276,13 +347,23 @@ impl SnapshotReader {
         };
         let file = disk.open_read(path).map_err(SnapshotError::at(path))?;
         let size = file.size().map_err(SnapshotError::at(path))?;
+        if size < HEADER_BYTES as u64 {
+            return Err(damaged(0));
+        }
+        let mut header = [0; HEADER_BYTES];
+        read_exact(&*file, &mut header, 0).map_err(SnapshotError::at(path))?;
+        let (version, lsn) = decode_header(&header).ok_or_else(|| damaged(0))?;
+        // Everything behind the header may be another's business.
+        if version != VERSION {
+            return Err(SnapshotError::Version {
+                path: path.to_owned(),
+                found: version,
+            });
+        }
         let end = size.checked_sub(FOOTER_BYTES as u64);
         let end = end
             .filter(|end| *end >= HEADER_BYTES as u64)
-            .ok_or_else(|| damaged(0))?;
-        let mut header = [0; HEADER_BYTES];
-        read_exact(&*file, &mut header, 0).map_err(SnapshotError::at(path))?;
-        let lsn = decode_header(&header).ok_or_else(|| damaged(0))?;
+            .ok_or_else(|| damaged(size))?;
         let seed = crc32c::crc32c(&header);
         let mut frame = [0; FOOTER_BYTES];
         read_exact(&*file, &mut frame, end).map_err(SnapshotError::at(path))?;

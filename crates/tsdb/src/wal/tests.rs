@@ -32,7 +32,7 @@ fn read_in(dir: &Path, disk: &dyn Disk, from: Lsn) -> Result<(Found, ReplayRepor
     let options = ReplayOptions {
         dir: dir.to_owned(),
         from,
-        max_record_bytes: 1 << 20,
+        max_record_bytes: 32 << 20,
     };
     let mut found = Vec::new();
     let mut sink = |lsn, kind: RecordKind, payload: Vec<u8>| {
@@ -214,8 +214,135 @@ fn names_segments_that_are_missing() {
     for number in [1, 3, 4] {
         disk.remove(&segment_path(Path::new(DIR), number)).unwrap();
     }
-    let report = read(&disk, Lsn::new(1, 0)).unwrap().1;
-    assert_eq!(report.missing, [(1, 1), (3, 4)]);
+    for from in [Lsn::new(1, 0), Lsn(0)] {
+        let report = read(&disk, from).unwrap().1;
+        assert_eq!(report.missing, [(1, 1), (3, 4)], "from {from}");
+    }
+}
+
+#[test]
+fn the_number_of_a_segment_that_was_never_begun_is_used_again() {
+    for last in [1, 3] {
+        let disk = FaultyDisk::new(3);
+        let wal = open(&disk).unwrap();
+        for _ in 1..last {
+            wal.cut().unwrap();
+        }
+        drop(wal);
+        let path = segment_path(Path::new(DIR), last);
+        disk.place(&path, vec![0; 100]);
+        let (_, report) = read(&disk, Lsn(0)).unwrap();
+        assert_eq!((report.truncated_tail, report.next_segment), (100, last));
+        let acknowledged = commit_all(&open(&disk).unwrap(), 0..3);
+        let (found, report) = read(&disk, Lsn(0)).unwrap();
+        assert_eq!((found, report.missing), (acknowledged, vec![]));
+    }
+}
+
+/// Bytes that do not compress.
+fn noise(count: usize) -> Vec<u8> {
+    let mut word = 1_u64;
+    let next = |_| {
+        word = word.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        (word >> 56) as u8
+    };
+    (0..count).map(next).collect()
+}
+
+/// Bytes that compress, to a frame whose body size is a multiple of 256.
+fn packed_to_256() -> Vec<u8> {
+    let mut encoder = frame::FrameEncoder::default();
+    let made = (300..9000).map(|count| [noise(count), vec![7; 500]].concat());
+    let mut fits = |bytes: &Vec<u8>| {
+        let frame = encoder.encode(RecordKind(7), bytes);
+        frame[9] == frame::FLAG_ZSTD && (frame.len() - frame::FRAME_HEADER_BYTES) % 256 == 0
+    };
+    made.into_iter()
+        .find_map(|bytes| fits(&bytes).then_some(bytes))
+        .unwrap()
+}
+
+/// Segment 1 with these batches of payloads, and where its records are.
+fn segment_of(batches: &[&[Vec<u8>]]) -> (Vec<u8>, Found) {
+    let header = SegmentHeader {
+        number: 1,
+        instance: 0xfeed,
+    };
+    let mut bytes = header.encode_padded(512);
+    let mut records = Vec::new();
+    let mut encoder = frame::FrameEncoder::default();
+    for batch in batches {
+        for payload in *batch {
+            records.push((Lsn::new(1, bytes.len() as u32), payload.clone()));
+            let frame = encoder.encode_sealed(RecordKind(7), payload, header.seed());
+            bytes.extend_from_slice(frame);
+        }
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+    }
+    (bytes, records)
+}
+
+/// A payload whose frame, the first of a batch, ends so many bytes in front of a block's end.
+fn up_to(left: usize) -> Vec<u8> {
+    noise(512 - left - frame::FRAME_HEADER_BYTES - 2)
+}
+
+#[test]
+fn a_size_of_zeros_up_to_the_end_of_a_block_is_no_padding() {
+    let path = segment_path(Path::new(DIR), 1);
+    let sizes = [(1, 1 << 8), (1, 1 << 16), (2, 1 << 16), (3, 1 << 24)];
+    let noisy = sizes.map(|(left, body)| (left, noise(body - 2)));
+    for (left, second) in noisy.into_iter().chain([(1, packed_to_256())]) {
+        let batch = [up_to(left), second, payload(3)];
+        let later = [payload(2)];
+        for batches in [
+            &[&batch[..2]][..],
+            &[&batch, &later],
+            &[&batch[..2], &later],
+        ] {
+            let disk = FaultyDisk::new(1);
+            let (bytes, records) = segment_of(batches);
+            assert_eq!(records[1].0.offset() as usize % 512, 512 - left);
+            disk.place(&path, bytes.clone());
+            let (found, report) = read(&disk, Lsn(0)).unwrap();
+            assert!(found == records, "{left} bytes, {report:?}");
+            assert_eq!((report.damaged.len(), report.truncated_tail), (0, 0));
+            assert_eq!(disk.contents(&path).unwrap().len(), bytes.len());
+            // The same behind damage, where it has to be searched for.
+            let mut damaged = bytes.clone();
+            damaged[FIRST_FRAME as usize + 20] ^= 1;
+            disk.place(&path, damaged);
+            let (found, report) = read(&disk, Lsn(0)).unwrap();
+            assert!(found == records[1..], "{left} bytes, {report:?}");
+            assert_eq!((report.damaged.len(), report.truncated_tail), (1, 0));
+            // Where it is damaged itself, it is the only one that is lost.
+            let mut damaged = bytes;
+            damaged[records[1].0.offset() as usize + 20] ^= 1;
+            disk.place(&path, damaged);
+            let (found, report) = read(&disk, Lsn(0)).unwrap();
+            assert_eq!(found.len(), records.len() - 1, "{report:?}");
+            let last = records.len() == 2;
+            assert_eq!(
+                (report.damaged.is_empty(), report.truncated_tail > 0),
+                (last, last)
+            );
+        }
+    }
+}
+
+#[test]
+fn padding_of_a_few_bytes_is_none_of_a_size() {
+    let path = segment_path(Path::new(DIR), 1);
+    for left in 1..4 {
+        for next in [noise(254), noise(0), packed_to_256(), payload(3)] {
+            let disk = FaultyDisk::new(1);
+            let (bytes, records) = segment_of(&[&[up_to(left)], &[next, payload(1)]]);
+            disk.place(&path, bytes);
+            let (found, report) = read(&disk, Lsn(0)).unwrap();
+            assert!(found == records, "{left} bytes, {report:?}");
+            assert_eq!((report.damaged.len(), report.truncated_tail), (0, 0));
+        }
+    }
 }
 
 /// What a process does between two starts: it commits, cuts, truncates. Returns what must be
@@ -272,7 +399,7 @@ fn crash_at(at: u64, seed: u64) {
     kept.extend(commit_all(&wal, 200..203));
     drop(wal);
     disk.restart();
-    let (found, report) = read(&disk, Lsn(0)).unwrap();
+    let (found, report) = read(&disk, truncated).unwrap();
     assert_holds(&found, &kept);
     assert_eq!(report.truncated_tail, 0, "operation {at}, seed {seed}");
     assert_eq!(report.missing, []);

@@ -42,10 +42,11 @@ fn reads_back_what_was_written() {
         assert_eq!(newest, written);
         assert_eq!(read(&disk, &newest).unwrap(), *some);
     }
-    let both = list_snapshots(Path::new(DIR), &disk).unwrap();
+    let both = list_snapshots(Path::new(DIR), &disk).unwrap().complete;
     assert_eq!(both.len(), 2);
     remove_before(Path::new(DIR), both[0].lsn, &disk).unwrap();
-    assert_eq!(list_snapshots(Path::new(DIR), &disk).unwrap(), both[..1]);
+    let left = list_snapshots(Path::new(DIR), &disk).unwrap();
+    assert_eq!((left.complete, left.damaged), (both[..1].to_vec(), vec![]));
 }
 
 #[test]
@@ -68,6 +69,9 @@ fn power_loss_at_any_operation_leaves_the_old_or_the_new_one() {
         } else {
             assert_eq!(read(&disk, &found).unwrap(), frames());
         }
+        remove_unfinished(Path::new(DIR), &disk).unwrap();
+        let names = disk.list(Path::new(DIR)).unwrap();
+        assert!(names.iter().all(|file| !file.name.ends_with(".tmp")));
         // A second try is not in the way of what the first one left.
         let again = write(&disk, Lsn(6), &frames()).unwrap();
         assert_eq!(latest(Path::new(DIR), &disk).unwrap(), Some(again));
@@ -91,6 +95,73 @@ fn damage_is_found() {
         assert!(found.is_err() || in_padding, "byte {at}");
         disk.place(&written.path, whole[..at].to_vec());
         assert!(read(&disk, &written).is_err(), "{at} bytes");
+    }
+}
+
+#[test]
+fn an_attempt_that_fails_or_is_given_up_leaves_no_file() {
+    let disk = FaultyDisk::new(0);
+    let count = || disk.list(Path::new(DIR)).unwrap().len();
+    let disk_of = Arc::new(disk.clone());
+    drop(SnapshotWriter::create(Path::new(DIR), Lsn(4), disk_of).unwrap());
+    assert_eq!(count(), 0);
+    disk.set_faults(Faults {
+        capacity: Some(1000),
+        ..Faults::default()
+    });
+    assert!(write(&disk, Lsn(5), &frames()).is_err());
+    assert_eq!(count(), 0);
+    disk.set_faults(Faults::default());
+    write(&disk, Lsn(5), &frames()).unwrap();
+    assert_eq!(count(), 1);
+}
+
+#[test]
+fn what_a_crash_left_unfinished_is_removed() {
+    let disk = FaultyDisk::new(0);
+    let written = write(&disk, Lsn(5), &frames()).unwrap();
+    for name in ["snapshot-0000000000000007.tmp", "other.tmp"] {
+        disk.place(&Path::new(DIR).join(name), vec![1; 10]);
+    }
+    assert_eq!(remove_unfinished(Path::new(DIR), &disk).unwrap(), 1);
+    assert_eq!(remove_unfinished(Path::new(DIR), &disk).unwrap(), 0);
+    assert_eq!(disk.list(Path::new(DIR)).unwrap().len(), 2);
+    assert_eq!(latest(Path::new(DIR), &disk).unwrap(), Some(written));
+    assert_eq!(remove_unfinished(Path::new("/none"), &disk).unwrap(), 0);
+}
+
+#[test]
+fn damaged_ones_are_named() {
+    let disk = FaultyDisk::new(1);
+    let old = write(&disk, Lsn(4), &frames()).unwrap();
+    let new = write(&disk, Lsn(5), &frames()).unwrap();
+    let bytes = disk.contents(&new.path).unwrap();
+    let other = snapshot_path(Path::new(DIR), Lsn(6));
+    disk.place(&other, bytes.clone());
+    disk.place(&new.path, bytes[..bytes.len() - 1].to_vec());
+    let found = list_snapshots(Path::new(DIR), &disk).unwrap();
+    assert_eq!(found.complete, [old]);
+    assert_eq!(found.damaged, [new.path, other]);
+}
+
+#[test]
+fn one_of_another_version_is_no_damage() {
+    let disk = FaultyDisk::new(1);
+    write(&disk, Lsn(4), &frames()).unwrap();
+    let new = write(&disk, Lsn(5), &frames()).unwrap();
+    let mut bytes = disk.contents(&new.path).unwrap();
+    bytes[8] = 2;
+    let checksum = crc32c::crc32c(&bytes[..20]);
+    bytes[20..24].copy_from_slice(&checksum.to_le_bytes());
+    for size in [bytes.len(), HEADER_BYTES] {
+        disk.place(&new.path, bytes[..size].to_vec());
+        let refused = list_snapshots(Path::new(DIR), &disk).unwrap_err();
+        match refused {
+            SnapshotError::Version { path, found } => {
+                assert_eq!((path, found), (new.path.clone(), 2))
+            }
+            other => panic!("{other}"),
+        }
     }
 }
 
