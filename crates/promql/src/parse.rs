@@ -10,6 +10,7 @@ mod scan;
 
 use std::fmt;
 
+use model::ErrorKind;
 use model::matcher::Matcher;
 
 use crate::ast::{Expr, ExprKind};
@@ -47,6 +48,8 @@ pub struct ParseError {
     pub place: Option<(usize, usize)>,
     /// What is wrong.
     pub message: String,
+    /// Invalid, unless the text was not read for a reason that is not in it.
+    pub kind: ErrorKind,
 }
 
 impl ParseError {
@@ -56,6 +59,7 @@ impl ParseError {
         Self {
             place: Some(pos.line_column(text)),
             message,
+            kind: ErrorKind::Invalid,
         }
     }
 
@@ -63,6 +67,7 @@ impl ParseError {
         Self {
             place: None,
             message,
+            kind: ErrorKind::Invalid,
         }
     }
 }
@@ -107,9 +112,12 @@ pub fn parse(text: &str, options: &ParseOptions) -> Result<Expr, ParseError> {
     std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().stack_size(LARGE_STACK_BYTES);
         let run = || parse_scanned(text, &scan, options);
-        let thread = builder.spawn_scoped(scope, run).map_err(|error| {
-            ParseError::anywhere(format!("no thread to parse a complex query: {error}"))
-        })?;
+        let thread = builder
+            .spawn_scoped(scope, run)
+            .map_err(|error| ParseError {
+                kind: ErrorKind::Unavailable,
+                ..ParseError::anywhere(format!("no thread to parse a complex query: {error}"))
+            })?;
         thread.join().unwrap_or_else(|_| Err(panicked()))
     })
 }
@@ -119,17 +127,22 @@ fn parse_scanned(
     scan: &scan::Scan,
     options: &ParseOptions,
 ) -> Result<Expr, ParseError> {
-    // The grammar's crate is not ours: should it panic on some text, that is one bad query.
-    let parsed = std::panic::catch_unwind(|| promql_parser::parser::parse(&scan.rewritten))
-        .map_err(|_| panicked())?
-        .map_err(|message| ParseError::anywhere(scan.restore_message(&message)))?;
-    let expr = convert::convert(&parsed, text, scan)?;
-    check::check(&expr, text, options)?;
-    Ok(expr)
+    // The grammar's crate is not ours: should it panic on some text, that fails one query.
+    let run = || {
+        let parsed = promql_parser::parser::parse(&scan.rewritten)
+            .map_err(|message| ParseError::anywhere(scan.restore_message(&message)))?;
+        let expr = convert::convert(&parsed, text, scan)?;
+        check::check(&expr, text, options)?;
+        Ok(expr)
+    };
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| Err(panicked()))
 }
 
 fn panicked() -> ParseError {
-    ParseError::anywhere("query can't be parsed".to_owned())
+    ParseError {
+        kind: ErrorKind::Internal,
+        ..ParseError::anywhere("query can't be parsed: this is a fault of the server".to_owned())
+    }
 }
 
 /// Parses a series selector, as the API's `match[]` takes it.

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use model::error::ErrorKind;
 use model::select::SelectError;
+use promql::parse::ParseError;
 pub use wire::api_json::ErrorType;
 
 /// A failed request.
@@ -25,6 +26,14 @@ impl ApiError {
     /// Its status code.
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// A parameter that can't be read as PromQL.
+    pub fn promql(name: &str, error: &ParseError) -> Self {
+        match error.kind {
+            ErrorKind::Invalid => Self::parameter(name, error),
+            kind => Self::new(error_type(kind), error.message.clone()),
+        }
     }
 
     /// A parameter that is wrong.

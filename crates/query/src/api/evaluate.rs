@@ -113,7 +113,7 @@ async fn evaluate(
 fn answer(job: &Job, wanted: Wanted) -> Result<Answer, ApiError> {
     let started = Instant::now();
     let parsed = engine::parse(&wanted.query, &job.limits);
-    let expr = parsed.map_err(|e| ApiError::parameter("query", e))?;
+    let expr = parsed.map_err(|e| ApiError::promql("query", &e))?;
     check_type(expr.value_type(), wanted.time)?;
     let run = Run {
         read: &*job.api.deps.read,
