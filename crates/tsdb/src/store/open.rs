@@ -22,7 +22,7 @@ use crate::disk::{Disk, DiskLock};
 use crate::head::TenantHead;
 use crate::head::snapshot::decode_states;
 use crate::wal::record::{Record, RecordError};
-use crate::wal::snapshot::{SnapshotError, SnapshotFile, SnapshotReader, list_snapshots};
+use crate::wal::snapshot::{SnapshotError, SnapshotFile, SnapshotReader, list_snapshots, remove_unfinished};
 use crate::wal::{Lsn, RecordKind, ReplayOptions, ReplayProgress, ReplayReport, Wal, replay};
 
 /// Malformed records that are logged one by one.
@@ -123,6 +123,7 @@ impl Store {
             config.retention = DurationMs(i64::MAX);
         }
         let lock = lock_dir(&config.dir, &*deps.disk)?;
+        remove_unfinished(&config.dir, &*deps.disk)?;
         let chunks = config.dir.join("chunks");
         let files = ChunkFiles::open(&chunks, Arc::clone(&deps.disk))
             .map_err(|error| OpenError::Chunks { dir: chunks, error })?;
@@ -131,8 +132,8 @@ impl Store {
         let mut restore = Restore::new(&config, &files, &deps.limits);
         let first_new_file = files.current();
         let mut last_file = None;
-        let snapshots = list_snapshots(&config.dir, &*deps.disk)?.complete;
-        for snapshot in &snapshots {
+        let snapshots = list_snapshots(&config.dir, &*deps.disk)?;
+        for snapshot in &snapshots.complete {
             match restore.read_snapshot(snapshot, &*deps.disk) {
                 Ok(file) => {
                     report.snapshot = Some(snapshot.lsn);
@@ -160,7 +161,7 @@ impl Store {
             ControlFlow::Continue(())
         };
         report.replayed = replay(&options, &*deps.disk, &progress.replay, &mut sink)?;
-        let some = !snapshots.is_empty();
+        let some = !snapshots.complete.is_empty() || !snapshots.damaged.is_empty();
         let beginning_gone = report.replayed.missing.iter().any(|(first, _)| *first == 1);
         if some && report.snapshot.is_none() && beginning_gone {
             // What the log still has would look like a store that lost its past.
