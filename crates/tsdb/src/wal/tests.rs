@@ -255,7 +255,8 @@ fn packed_to_256() -> Vec<u8> {
     let made = (300..9000).map(|count| [noise(count), vec![7; 500]].concat());
     let mut fits = |bytes: &Vec<u8>| {
         let frame = encoder.encode(RecordKind(7), bytes);
-        frame[9] == frame::FLAG_ZSTD && (frame.len() - frame::FRAME_HEADER_BYTES) % 256 == 0
+        frame[9] == frame::FLAG_ZSTD
+            && (frame.len() - frame::FRAME_HEADER_BYTES).is_multiple_of(256)
     };
     made.into_iter()
         .find_map(|bytes| fits(&bytes).then_some(bytes))

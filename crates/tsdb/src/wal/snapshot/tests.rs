@@ -1,8 +1,8 @@
 //! Snapshots that are whole, unfinished, damaged.
 
 use super::*;
-use crate::disk::FaultyDisk;
 use crate::disk::faulty::Faults;
+use crate::disk::{DirFile, DiskLock, FaultyDisk, FileMap};
 
 const DIR: &str = "/data";
 
@@ -163,6 +163,64 @@ fn one_of_another_version_is_no_damage() {
             other => panic!("{other}"),
         }
     }
+}
+
+/// A disk whose files are there and cannot be opened.
+#[derive(Debug)]
+struct Unreadable(FaultyDisk);
+
+impl Disk for Unreadable {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.0.create_dir_all(dir)
+    }
+
+    fn create(&self, path: &Path, mode: WriteMode) -> io::Result<Arc<dyn DiskFile>> {
+        self.0.create(path, mode)
+    }
+
+    fn open_append(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.0.open_append(path)
+    }
+
+    fn open_read(&self, _path: &Path) -> io::Result<Box<dyn ReadFile>> {
+        Err(io::Error::from_raw_os_error(5))
+    }
+
+    fn map(&self, path: &Path, bytes: usize) -> io::Result<Option<FileMap>> {
+        self.0.map(path, bytes)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.remove(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirFile>> {
+        self.0.list(dir)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<DiskLock>> {
+        self.0.lock(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.0.sync_dir(dir)
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        self.0.free_bytes(dir)
+    }
+}
+
+#[test]
+fn one_that_cannot_be_read_is_no_damage() {
+    let disk = FaultyDisk::new(1);
+    write(&disk, Lsn(4), &frames()).unwrap();
+    let refused = list_snapshots(Path::new(DIR), &Unreadable(disk)).unwrap_err();
+    assert!(matches!(refused, SnapshotError::Io { .. }), "{refused}");
 }
 
 /// Golden bytes: a reader of this version has to read them for ever.
