@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use model::exemplar::Exemplar;
 use model::labels::Labels;
-use model::select::{SelectError, SelectRequest, SeriesSamples, SeriesSet};
+use model::select::{LookupBounds, SelectError, SelectRequest, SeriesSamples, SeriesSet};
 use model::tenant::TenantId;
 use model::write::MetricMetadata;
 use tsdb::head::TenantHead;
+use tsdb::head::lookup::Lookup;
 use wire::service::{Found, HeadStatus, LookupRequest, ReadService};
 
 use crate::Ingester;
@@ -25,6 +26,15 @@ impl Ingester {
 
 fn found<T>((items, truncated): (Vec<T>, bool)) -> Found<T> {
     Found { items, truncated }
+}
+
+fn lookup(request: &LookupRequest) -> Lookup<'_> {
+    Lookup {
+        matcher_sets: &request.matcher_sets,
+        range: request.range,
+        most: request.limit,
+        bounds: &request.bounds,
+    }
 }
 
 impl ReadService for Ingester {
@@ -45,9 +55,10 @@ impl ReadService for Ingester {
         request: &LookupRequest,
     ) -> Result<Found<Labels>, SelectError> {
         let head = self.head(tenant)?;
-        Ok(head.map_or_else(Found::default, |head| {
-            found(head.series_labels(&request.matcher_sets, request.range, request.limit))
-        }))
+        let Some(head) = head else {
+            return Ok(Found::default());
+        };
+        head.series_labels(&lookup(request)).map(found)
     }
 
     fn label_names(
@@ -56,9 +67,10 @@ impl ReadService for Ingester {
         request: &LookupRequest,
     ) -> Result<Found<String>, SelectError> {
         let head = self.head(tenant)?;
-        Ok(head.map_or_else(Found::default, |head| {
-            found(head.label_names(&request.matcher_sets, request.range, request.limit))
-        }))
+        let Some(head) = head else {
+            return Ok(Found::default());
+        };
+        head.label_names(&lookup(request)).map(found)
     }
 
     fn label_values(
@@ -68,9 +80,10 @@ impl ReadService for Ingester {
         request: &LookupRequest,
     ) -> Result<Found<String>, SelectError> {
         let head = self.head(tenant)?;
-        Ok(head.map_or_else(Found::default, |head| {
-            found(head.label_values(name, &request.matcher_sets, request.range, request.limit))
-        }))
+        let Some(head) = head else {
+            return Ok(Found::default());
+        };
+        head.label_values(name, &lookup(request)).map(found)
     }
 
     fn metadata(
@@ -88,12 +101,18 @@ impl ReadService for Ingester {
         request: &LookupRequest,
     ) -> Result<Vec<(Labels, Vec<Exemplar>)>, SelectError> {
         let head = self.head(tenant)?;
-        Ok(head.map_or_else(Vec::new, |head| {
-            head.exemplars(&request.matcher_sets, request.range)
-        }))
+        let Some(head) = head else {
+            return Ok(Vec::new());
+        };
+        head.exemplars(&lookup(request))
     }
 
-    fn head_status(&self, tenant: &TenantId, limit: usize) -> Result<HeadStatus, SelectError> {
+    fn head_status(
+        &self,
+        tenant: &TenantId,
+        limit: usize,
+        bounds: &LookupBounds,
+    ) -> Result<HeadStatus, SelectError> {
         let Some(head) = self.head(tenant)? else {
             return Ok(HeadStatus {
                 min_time: i64::MAX,
@@ -101,7 +120,7 @@ impl ReadService for Ingester {
                 ..HeadStatus::default()
             });
         };
-        let cardinality = head.cardinality(limit);
+        let cardinality = head.cardinality(limit, bounds)?;
         Ok(HeadStatus {
             series: cardinality.series,
             label_pairs: cardinality.label_pairs,

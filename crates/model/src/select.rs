@@ -2,6 +2,7 @@
 //!
 //! `tsdb` answers it from the head, `promql` consumes it; between them may lie a network.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::error::ErrorKind;
@@ -90,6 +91,78 @@ pub trait SeriesSet: Send {
 
     /// Divides what is still to come into at most `parts` sets that can be consumed at once.
     fn split(self: Box<Self>, parts: usize) -> Vec<Box<dyn SeriesSet>>;
+}
+
+/// What a look-up of names, values or label sets must keep within.
+#[derive(Clone, Default)]
+pub struct LookupBounds {
+    /// Series beyond so many are an error; 0: no limit.
+    pub max_series: usize,
+    /// Bytes of what is found beyond so many are an error; 0: no limit.
+    pub max_bytes: usize,
+    /// Whether nobody waits any more; asked between two steps. `None`: somebody always does.
+    pub stop: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
+}
+
+impl fmt::Debug for LookupBounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LookupBounds")
+            .field("max_series", &self.max_series)
+            .field("max_bytes", &self.max_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LookupBounds {
+    /// Goes on unless nobody waits.
+    ///
+    /// # Errors
+    /// Where the look-up is to stop.
+    pub fn go_on(&self) -> Result<(), SelectError> {
+        if self.stop.as_ref().is_some_and(|stop| stop()) {
+            return Err(SelectError {
+                kind: ErrorKind::Unavailable,
+                message: "the look-up was stopped: nobody waits for it".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes so many series.
+    ///
+    /// # Errors
+    /// Where they are more than allowed.
+    pub fn series(&self, count: u64) -> Result<(), SelectError> {
+        if self.max_series > 0 && count > self.max_series as u64 {
+            return Err(SelectError {
+                kind: ErrorKind::TooMany,
+                message: format!(
+                    "the look-up selects more series than the limit max_series_per_query of {}; \
+                     narrow its label matchers or raise the limit",
+                    self.max_series
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes so many bytes.
+    ///
+    /// # Errors
+    /// Where they are more than allowed.
+    pub fn bytes(&self, bytes: usize) -> Result<(), SelectError> {
+        if self.max_bytes > 0 && bytes > self.max_bytes {
+            return Err(SelectError {
+                kind: ErrorKind::TooMany,
+                message: format!(
+                    "the look-up finds more than the limit max_memory_per_query of {} bytes; \
+                     narrow its label matchers, give a limit, or raise that limit",
+                    self.max_bytes
+                ),
+            });
+        }
+        Ok(())
+    }
 }
 
 /// Why a select failed.

@@ -22,6 +22,7 @@ use axum::routing::{MethodRouter, get};
 use http::request::Parts;
 use http::{HeaderMap, header};
 use model::limits::Limits;
+use model::select::LookupBounds;
 use model::tenant::TenantId;
 use promql::eval::CancelFlag;
 use tokio::time::Instant;
@@ -263,6 +264,17 @@ impl Api {
 }
 
 impl Job {
+    /// What a look-up must keep within. The flag stands for the deadline too: who waits drops its
+    /// future then.
+    fn lookup_bounds(&self) -> LookupBounds {
+        let cancel = self.cancel.clone();
+        LookupBounds {
+            max_series: self.limits.max_series_per_query,
+            max_bytes: usize::try_from(self.limits.max_memory_per_query.0).unwrap_or(usize::MAX),
+            stop: Some(Arc::new(move || cancel.is_canceled())),
+        }
+    }
+
     /// Writes an answer within what the tenant's limit and all other answers leave.
     fn finish(&self, answer: Answer) -> Result<answer::Finished, ApiError> {
         let limit = usize::try_from(self.limits.max_memory_per_query.0).unwrap_or(usize::MAX);

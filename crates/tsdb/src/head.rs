@@ -23,7 +23,7 @@ use series::MemSeries;
 pub(crate) mod append;
 mod replay;
 pub(crate) mod select;
-mod lookup;
+pub mod lookup;
 pub(crate) mod truncate;
 pub(crate) mod snapshot;
 pub(crate) mod series;

@@ -4,6 +4,8 @@
 //! are a slice of them. Each pair holds its postings: the refs of its series, as a few inline
 //! numbers or a roaring bitmap.
 
+use std::cell::RefCell;
+
 use hashbrown::HashTable;
 use model::labels::Labels;
 use model::matcher::{MatchOp, Matcher, Pattern};
@@ -290,60 +292,130 @@ impl LabelIndex {
         self.pairs.len() - self.free.len()
     }
 
-    /// The names that any series has.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        let live = self.names.iter().filter(|name| !name.pairs.is_empty());
-        live.map(|name| &*name.text)
-    }
-
-    /// The values of a name.
-    pub fn values(&self, name: &str) -> impl Iterator<Item = &str> {
-        let pairs = self.pairs_of(name).iter();
-        pairs.map(|id| &*self.pairs[*id as usize].value)
-    }
-
-    /// The values of a name that a series of the set has.
-    pub fn values_among<'a>(
-        &'a self,
-        name: &str,
-        set: &'a RoaringBitmap,
-    ) -> impl Iterator<Item = &'a str> {
-        let entries = self
-            .pairs_of(name)
-            .iter()
-            .map(|id| &self.pairs[*id as usize]);
-        entries
-            .filter(|pair| pair.postings.intersects(set))
-            .map(|pair| &*pair.value)
-    }
-
-    /// The names that a series of the set has.
-    pub fn names_among<'a>(&'a self, set: &'a RoaringBitmap) -> impl Iterator<Item = &'a str> {
-        let has = |name: &&NameEntry| {
-            let mut pairs = name.pairs.iter().map(|id| &self.pairs[*id as usize]);
-            pairs.any(|pair| pair.postings.intersects(set))
-        };
-        self.names.iter().filter(has).map(|name| &*name.text)
-    }
-
-    /// Name, value and number of series of every pair.
-    pub fn cardinality(&self) -> impl Iterator<Item = (&str, &str, u64)> {
-        self.names.iter().flat_map(|name| {
-            let pairs = name.pairs.iter().map(|id| &self.pairs[*id as usize]);
-            pairs.map(|pair| (&*name.text, &*pair.value, pair.postings.len()))
-        })
-    }
-
-    fn pairs_of(&self, name: &str) -> &[u32] {
-        self.name_id(name)
-            .map_or(&[], |id| &self.names[id.0 as usize].pairs)
-    }
-
     fn find_pair(&self, name: NameId, value: &str) -> Option<&PairEntry> {
         let entry = &self.names[name.0 as usize];
         let same = |id: &u32| *self.pairs[*id as usize].value == *value;
         let id = entry.by_value.find(xxh3_64(value.as_bytes()), same)?;
         Some(&self.pairs[*id as usize])
+    }
+}
+
+/// What a scan of the index tells.
+#[derive(Clone, Copy, Debug)]
+pub enum Step<T> {
+    /// Something found.
+    Item(T),
+    /// Writers had a chance: the moment to see whether to go on.
+    Pause,
+}
+
+/// Tells the names that a series of the set has, or that any has, each once; stops at the first
+/// error of `tell`.
+pub fn names_among<E>(
+    access: &mut impl IndexAccess,
+    set: Option<&RoaringBitmap>,
+    mut tell: impl FnMut(Step<&str>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut at = 0;
+    while at < access.index().names.len() {
+        let name = NameId(at as u32);
+        let mut has = false;
+        scan(
+            access,
+            name,
+            |index, ids| {
+                let mut entries = ids.iter().map(|id| &index.pairs[*id as usize]);
+                has =
+                    has || entries.any(|pair| set.is_none_or(|set| pair.postings.intersects(set)));
+                Ok(!has)
+            },
+            || tell(Step::Pause),
+        )?;
+        if has {
+            tell(Step::Item(&access.index().names[at].text))?;
+        }
+        at += 1;
+    }
+    Ok(())
+}
+
+/// Tells the values of a name that a series of the set has, or that any has, each once; stops at
+/// the first error of `tell`.
+pub fn values_among<E>(
+    access: &mut impl IndexAccess,
+    name: &str,
+    set: Option<&RoaringBitmap>,
+    tell: impl FnMut(Step<&str>) -> Result<(), E>,
+) -> Result<(), E> {
+    let Some(name) = access.index().name_id(name) else {
+        return Ok(());
+    };
+    let tell = RefCell::new(tell);
+    scan(
+        access,
+        name,
+        |index, ids| {
+            for pair in ids.iter().map(|id| &index.pairs[*id as usize]) {
+                if set.is_none_or(|set| pair.postings.intersects(set)) {
+                    tell.borrow_mut()(Step::Item(&pair.value))?;
+                }
+            }
+            Ok(true)
+        },
+        || tell.borrow_mut()(Step::Pause),
+    )
+}
+
+/// Tells name, value and number of series of every pair, name by name; stops at the first error
+/// of `tell`.
+pub fn cardinality<E>(
+    access: &mut impl IndexAccess,
+    tell: impl FnMut(Step<(&str, &str, u64)>) -> Result<(), E>,
+) -> Result<(), E> {
+    let tell = RefCell::new(tell);
+    let mut at = 0;
+    while at < access.index().names.len() {
+        let name = NameId(at as u32);
+        scan(
+            access,
+            name,
+            |index, ids| {
+                let text = &*index.names[name.0 as usize].text;
+                for pair in ids.iter().map(|id| &index.pairs[*id as usize]) {
+                    tell.borrow_mut()(Step::Item((text, &pair.value, pair.postings.len())))?;
+                }
+                Ok(true)
+            },
+            || tell.borrow_mut()(Step::Pause),
+        )?;
+        at += 1;
+    }
+    Ok(())
+}
+
+/// Goes through the pairs of a name in batches, until `look` has enough; writers get a chance
+/// after each, and `paused` is told.
+fn scan<E>(
+    access: &mut impl IndexAccess,
+    name: NameId,
+    mut look: impl FnMut(&LabelIndex, &[u32]) -> Result<bool, E>,
+    mut paused: impl FnMut() -> Result<(), E>,
+) -> Result<(), E> {
+    let mut at = 0;
+    loop {
+        let index = access.index();
+        let ids = &index.names[name.0 as usize].pairs;
+        let batch = ids.get(at..ids.len().min(at + SCAN_BATCH)).unwrap_or(&[]);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        at += batch.len();
+        let more = look(index, batch)?;
+        access.pause();
+        paused()?;
+        if !more {
+            return Ok(());
+        }
     }
 }
 
@@ -522,7 +594,14 @@ mod tests {
             index.remove(&gone, pairs.into_iter());
             let found = resolve(&mut &index, &matchers);
             prop_assert_eq!(found.iter().collect::<Vec<_>>(), naive(&all, &gone, &matchers));
-            let mut values: Vec<&str> = index.values("a").collect();
+            let mut values = Vec::new();
+            let told = values_among(&mut &index, "a", None, |step| {
+                if let Step::Item(value) = step {
+                    values.push(value.to_owned());
+                }
+                Ok::<(), ()>(())
+            });
+            prop_assert!(told.is_ok());
             values.sort_unstable();
             let mut expected: Vec<&str> = (0..all.len() as u32)
                 .filter(|r| !gone.contains(*r))

@@ -9,7 +9,7 @@ use model::exemplar::Exemplar;
 use model::labels::Labels;
 use model::limits::Limits;
 use model::matcher::Matcher;
-use model::select::{SelectError, SelectRequest, SeriesSet};
+use model::select::{LookupBounds, SelectError, SelectRequest, SeriesSet};
 use model::tenant::TenantId;
 use model::time::TimeRange;
 use model::write::{MetricMetadata, WriteBatch, WriteOutcome};
@@ -53,7 +53,7 @@ pub struct Found<T> {
 
 /// Which series a look-up of metadata means: those that satisfy any of the sets of matchers (no
 /// set: all series) and have samples in the range.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct LookupRequest {
     /// Sets of matchers; within a set all must hold.
     pub matcher_sets: Vec<Vec<Matcher>>,
@@ -61,6 +61,8 @@ pub struct LookupRequest {
     pub range: TimeRange,
     /// The most items to return; 0: all.
     pub limit: usize,
+    /// What it must keep within.
+    pub bounds: LookupBounds,
 }
 
 /// A name and a count, for the tables of `status/tsdb`.
@@ -104,7 +106,7 @@ pub trait ReadService: Send + Sync {
     /// The label sets that match.
     ///
     /// # Errors
-    /// Where storage fails.
+    /// Where a bound is hit, it is to stop, or storage fails.
     fn series(
         &self,
         tenant: &TenantId,
@@ -114,7 +116,7 @@ pub trait ReadService: Send + Sync {
     /// The label names of the series that match.
     ///
     /// # Errors
-    /// Where storage fails.
+    /// Where a bound is hit, it is to stop, or storage fails.
     fn label_names(
         &self,
         tenant: &TenantId,
@@ -124,7 +126,7 @@ pub trait ReadService: Send + Sync {
     /// The values one label has among the series that match.
     ///
     /// # Errors
-    /// Where storage fails.
+    /// Where a bound is hit, it is to stop, or storage fails.
     fn label_values(
         &self,
         tenant: &TenantId,
@@ -145,7 +147,7 @@ pub trait ReadService: Send + Sync {
     /// The exemplars of the series that match, by series.
     ///
     /// # Errors
-    /// Where storage fails.
+    /// Where a bound is hit, it is to stop, or storage fails.
     fn exemplars(
         &self,
         tenant: &TenantId,
@@ -155,6 +157,11 @@ pub trait ReadService: Send + Sync {
     /// What the tenant's head holds; each table at most `limit` rows.
     ///
     /// # Errors
-    /// Where storage fails.
-    fn head_status(&self, tenant: &TenantId, limit: usize) -> Result<HeadStatus, SelectError>;
+    /// Where a bound is hit, it is to stop, or storage fails.
+    fn head_status(
+        &self,
+        tenant: &TenantId,
+        limit: usize,
+        bounds: &LookupBounds,
+    ) -> Result<HeadStatus, SelectError>;
 }

@@ -34,6 +34,7 @@ pub(crate) async fn exemplars(State(api): Shared, asker: Asker, asked: Asked) ->
                     matcher_sets,
                     range,
                     limit: 0,
+                    bounds: job.lookup_bounds(),
                 };
                 let found = job.api.deps.read.exemplars(&job.tenant, &request)?;
                 Ok(Answer::list(found, push_series))

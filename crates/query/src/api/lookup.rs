@@ -123,6 +123,7 @@ impl Lookup {
         Ok(LookupRequest {
             limit: self.limit,
             range: self.range,
+            bounds: job.lookup_bounds(),
             matcher_sets: matcher_sets(&self.selectors, job)?,
         })
     }

@@ -80,7 +80,9 @@ pub(crate) async fn tsdb(State(api): Shared, asker: Asker, asked: Asked) -> Resp
         Err(error) => api.refuse("other", error),
         Ok(rows) => {
             api.run("other", asker, None, move |job| {
-                let status = job.api.deps.read.head_status(&job.tenant, rows)?;
+                let bounds = job.lookup_bounds();
+                let read = &job.api.deps.read;
+                let status = read.head_status(&job.tenant, rows, &bounds)?;
                 Ok(Answer::value(shown(&status)))
             })
             .await

@@ -9,7 +9,7 @@ use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use model::exemplar::Exemplar;
 use model::labels::Labels;
-use model::select::{SelectError, SelectRequest, SeriesSamples, SeriesSet};
+use model::select::{LookupBounds, SelectError, SelectRequest, SeriesSamples, SeriesSet};
 use model::time::ManualClock;
 use model::write::{MetricMetadata, MetricType};
 use serde_json::Value;
@@ -589,8 +589,18 @@ impl ReadService for Endless {
         self.store.exemplars(t, r)
     }
 
-    fn head_status(&self, t: &TenantId, limit: usize) -> Result<HeadStatus, SelectError> {
-        self.store.head_status(t, limit)
+    fn head_status(
+        &self,
+        t: &TenantId,
+        limit: usize,
+        bounds: &LookupBounds,
+    ) -> Result<HeadStatus, SelectError> {
+        self.begun.notify_one();
+        while bounds.go_on().is_ok() {
+            std::thread::yield_now();
+        }
+        self.ended.notify_one();
+        self.store.head_status(t, limit, bounds)
     }
 }
 
@@ -629,6 +639,38 @@ async fn a_query_stops_when_its_client_goes_away() {
         out.contains("endpoint=\"query\",code=\"499\"} 1\n"),
         "{out}"
     );
+}
+
+#[tokio::test]
+async fn a_look_up_stops_when_its_client_goes_away() {
+    let (api, begun, ended) = endless(Limits::default());
+    let router = api.router();
+    #[expect(clippy::disallowed_methods, reason = "the test aborts it")]
+    let client = tokio::spawn(async move { router.oneshot(get("/api/v1/status/tsdb")).await });
+    soon(begun.notified()).await;
+    client.abort();
+    soon(ended.notified()).await;
+}
+
+#[tokio::test]
+async fn look_ups_are_within_the_limits() {
+    let check = async |limits: Limits, name: &str| {
+        let api = api_over(Arc::new(store()), limits, false);
+        let (status, kind, text) = refused(&api, get("/api/v1/series?match[]=up")).await;
+        assert_eq!((status, kind.as_str()), (422, "execution"), "{text}");
+        assert!(text.contains(name), "{text}");
+    };
+    let max_series_per_query = 1;
+    let few = Limits {
+        max_series_per_query,
+        ..Limits::default()
+    };
+    check(few, "max_series_per_query").await;
+    let small = Limits {
+        max_memory_per_query: model::quantity::ByteSize(10),
+        ..Limits::default()
+    };
+    check(small, "max_memory_per_query").await;
 }
 
 #[tokio::test]

@@ -1,17 +1,20 @@
 //! Names, values and label sets: the reads of a head that need no samples.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 
-use hashbrown::HashMap;
 use model::exemplar::Exemplar;
 use model::labels::{Labels, METRIC_NAME};
 use model::matcher::Matcher;
+use model::select::{LookupBounds, SelectError};
 use model::time::TimeRange;
 use model::write::MetricMetadata;
 use roaring::RoaringBitmap;
 
 use super::TenantHead;
 use super::series::MemSeries;
+use crate::postings::{self, Step};
 
 /// Series looked at under one hold of the series map.
 const BATCH: usize = 256;
@@ -38,83 +41,119 @@ pub struct Cardinality {
     pub series_by_pair: Vec<NameCount>,
 }
 
+/// Which series a look-up means, and what it must keep within.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup<'a> {
+    /// Those that satisfy any of the sets; no set: all.
+    pub matcher_sets: &'a [Vec<Matcher>],
+    /// Those that may have samples in this time.
+    pub range: TimeRange,
+    /// The most items to find; 0: all.
+    pub most: usize,
+    /// Beyond these it fails.
+    pub bounds: &'a LookupBounds,
+}
+
 impl TenantHead {
-    /// The series that satisfy any of the matcher sets (no set: all) and may have samples in the
-    /// range.
-    fn matching(&self, matcher_sets: &[Vec<Matcher>], range: TimeRange) -> RoaringBitmap {
+    /// The series a look-up means.
+    fn matching(
+        &self,
+        lookup: &Lookup<'_>,
+        range: TimeRange,
+    ) -> Result<RoaringBitmap, SelectError> {
+        let mut found = RoaringBitmap::new();
         if !self.overlaps(range) {
-            return RoaringBitmap::new();
+            return Ok(found);
         }
-        if matcher_sets.is_empty() {
-            return self.index.read().all().clone();
+        if lookup.matcher_sets.is_empty() {
+            return Ok(self.index.read().all().clone());
         }
-        let each = matcher_sets.iter().map(|set| self.resolve(set));
-        each.fold(RoaringBitmap::new(), |all, found| all | found)
+        for set in lookup.matcher_sets {
+            lookup.bounds.go_on()?;
+            found |= self.resolve(set);
+        }
+        Ok(found)
     }
 
-    /// The label sets of series with samples in the range, at most `most` (0: all), sorted; and
-    /// whether there are more.
-    pub fn series_labels(
-        &self,
-        matcher_sets: &[Vec<Matcher>],
-        range: TimeRange,
-        most: usize,
-    ) -> (Vec<Labels>, bool) {
-        let refs: Vec<u32> = self.matching(matcher_sets, range).iter().collect();
+    /// The label sets of series with samples in the range, sorted; and whether there are more.
+    ///
+    /// # Errors
+    /// Where a bound is hit, or it is to stop.
+    pub fn series_labels(&self, lookup: &Lookup<'_>) -> Result<(Vec<Labels>, bool), SelectError> {
+        let set = self.matching(lookup, lookup.range)?;
+        let refs: Vec<u32> = set.iter().collect();
+        let most = if lookup.most == 0 {
+            usize::MAX
+        } else {
+            lookup.most
+        };
         let mut found: Vec<Labels> = Vec::new();
-        let most = if most == 0 { usize::MAX } else { most };
-        for batch in refs.chunks(BATCH) {
+        let mut bytes = 0;
+        let mut cut = false;
+        'all: for batch in refs.chunks(BATCH) {
+            lookup.bounds.go_on()?;
             let map = self.series.read();
             let index = self.index.read();
             for series in batch.iter().filter_map(|r| map.by_ref(*r)) {
-                if series.may_have(range) {
+                if series.may_have(lookup.range) {
                     if found.len() == most {
-                        found.sort_unstable();
-                        return (found, true);
+                        cut = true;
+                        break 'all;
                     }
-                    found.push(index.labels(&series.labels));
+                    let labels = index.labels(&series.labels);
+                    bytes += size_of::<Labels>() + labels.heap_bytes();
+                    found.push(labels);
+                    lookup.bounds.series(found.len() as u64)?;
+                    lookup.bounds.bytes(bytes)?;
                 }
             }
         }
         found.sort_unstable();
-        (found, false)
+        Ok((found, cut))
     }
 
-    /// The label names of the series that match, at most `most` (0: all), sorted.
-    pub fn label_names(
-        &self,
-        matcher_sets: &[Vec<Matcher>],
-        range: TimeRange,
-        most: usize,
-    ) -> (Vec<String>, bool) {
-        let set = self.matching(matcher_sets, range);
-        let index = self.index.read();
+    /// The label names of the series that match, sorted; and whether there are more.
+    ///
+    /// # Errors
+    /// Where a bound is hit, or it is to stop.
+    pub fn label_names(&self, lookup: &Lookup<'_>) -> Result<(Vec<String>, bool), SelectError> {
+        let set = self.matching(lookup, lookup.range)?;
         if set.is_empty() {
-            return (Vec::new(), false);
+            return Ok((Vec::new(), false));
         }
-        if matcher_sets.is_empty() {
-            return smallest(index.names(), most);
+        let among = (!lookup.matcher_sets.is_empty()).then_some(&set);
+        lookup.bounds.series(among.map_or(0, RoaringBitmap::len))?;
+        let mut found = Smallest::new(lookup);
+        {
+            let _no_removal = self.scans.read();
+            let mut index = self.index.read();
+            postings::names_among(&mut index, among, |step| found.step(step))?;
         }
-        smallest(index.names_among(&set), most)
+        Ok(found.sorted())
     }
 
-    /// The values of a label among the series that match, at most `most` (0: all), sorted.
+    /// The values of a label among the series that match, sorted; and whether there are more.
+    ///
+    /// # Errors
+    /// Where a bound is hit, or it is to stop.
     pub fn label_values(
         &self,
         name: &str,
-        matcher_sets: &[Vec<Matcher>],
-        range: TimeRange,
-        most: usize,
-    ) -> (Vec<String>, bool) {
-        let set = self.matching(matcher_sets, range);
-        let index = self.index.read();
+        lookup: &Lookup<'_>,
+    ) -> Result<(Vec<String>, bool), SelectError> {
+        let set = self.matching(lookup, lookup.range)?;
         if set.is_empty() {
-            return (Vec::new(), false);
+            return Ok((Vec::new(), false));
         }
-        if matcher_sets.is_empty() {
-            return smallest(index.values(name), most);
+        let among = (!lookup.matcher_sets.is_empty()).then_some(&set);
+        lookup.bounds.series(among.map_or(0, RoaringBitmap::len))?;
+        let mut found = Smallest::new(lookup);
+        {
+            let _no_removal = self.scans.read();
+            let mut index = self.index.read();
+            postings::values_among(&mut index, name, among, |step| found.step(step))?;
         }
-        smallest(index.values_among(name, &set), most)
+        Ok(found.sorted())
     }
 
     /// Descriptions of one metric or of all.
@@ -123,59 +162,100 @@ impl TenantHead {
     }
 
     /// The exemplars of the series that match, by series.
+    ///
+    /// # Errors
+    /// Where a bound is hit, or it is to stop.
     pub fn exemplars(
         &self,
-        matcher_sets: &[Vec<Matcher>],
-        range: TimeRange,
-    ) -> Vec<(Labels, Vec<Exemplar>)> {
-        let all = TimeRange::all();
-        let set = self.matching(matcher_sets, all);
-        let found = self.exemplars.lock().select(&set, range);
-        let map = self.series.read();
-        let index = self.index.read();
-        let named = found.into_iter().filter_map(|(series_ref, exemplars)| {
-            let series = map.by_ref(series_ref)?;
-            Some((index.labels(&series.labels), exemplars))
-        });
-        let mut named: Vec<_> = named.collect();
+        lookup: &Lookup<'_>,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, SelectError> {
+        let set = self.matching(lookup, TimeRange::all())?;
+        // What the ring holds is bounded by the tenant's limit of exemplars.
+        let found = self.exemplars.lock().select(&set, lookup.range);
+        lookup.bounds.series(found.len() as u64)?;
+        let mut named = Vec::new();
+        let mut bytes = 0;
+        let mut found = found.into_iter().peekable();
+        while found.peek().is_some() {
+            lookup.bounds.go_on()?;
+            let map = self.series.read();
+            let index = self.index.read();
+            for (series_ref, exemplars) in found.by_ref().take(BATCH) {
+                let Some(series) = map.by_ref(series_ref) else {
+                    continue;
+                };
+                let labels = index.labels(&series.labels);
+                let each = exemplars.iter();
+                bytes += labels.heap_bytes() + size_of::<(Labels, Vec<Exemplar>)>();
+                bytes += each
+                    .map(|one| size_of::<Exemplar>() + one.labels.heap_bytes())
+                    .sum::<usize>();
+                lookup.bounds.bytes(bytes)?;
+                named.push((labels, exemplars));
+            }
+        }
         named.sort_by(|(a, _), (b, _)| a.cmp(b));
-        named
+        Ok(named)
     }
 
     /// The largest names, values and metrics, `most` of each.
-    pub fn cardinality(&self, most: usize) -> Cardinality {
-        let chunks = self.chunk_count();
-        let index = self.index.read();
-        let mut result = Cardinality {
-            series: index.all().len(),
-            label_pairs: index.pair_count() as u64,
-            chunks,
-            ..Cardinality::default()
-        };
-        let mut values: HashMap<&str, u64> = HashMap::new();
-        let mut bytes: HashMap<&str, u64> = HashMap::new();
-        let mut pairs: Vec<(&str, &str, u64)> = Vec::new();
-        for (name, value, count) in index.cardinality() {
-            *values.entry(name).or_default() += 1;
-            *bytes.entry(name).or_default() += value.len() as u64 * count;
-            pairs.push((name, value, count));
+    ///
+    /// # Errors
+    /// Where it is to stop.
+    pub fn cardinality(
+        &self,
+        most: usize,
+        bounds: &LookupBounds,
+    ) -> Result<Cardinality, SelectError> {
+        let chunks = self.chunk_count(bounds)?;
+        let mut metrics = Largest::new(most);
+        let mut pairs = Largest::new(most);
+        let mut values = Largest::new(most);
+        let mut bytes = Largest::new(most);
+        let (series, label_pairs);
+        {
+            let _no_removal = self.scans.read();
+            let mut index = self.index.read();
+            series = index.all().len();
+            label_pairs = index.pair_count() as u64;
+            // Pairs come name by name.
+            let mut sums = (String::new(), 0_u64, 0_u64);
+            postings::cardinality(&mut index, |step| {
+                let Step::Item((name, value, count)) = step else {
+                    return bounds.go_on();
+                };
+                if sums.0 != name {
+                    values.push("", &sums.0, sums.1);
+                    bytes.push("", &sums.0, sums.2);
+                    sums = (name.to_owned(), 0, 0);
+                }
+                sums.1 += 1;
+                sums.2 += value.len() as u64 * count;
+                pairs.push(name, value, count);
+                if name == METRIC_NAME {
+                    metrics.push("", value, count);
+                }
+                Ok(())
+            })?;
+            values.push("", &sums.0, sums.1);
+            bytes.push("", &sums.0, sums.2);
         }
-        pairs.sort_unstable_by(|a, b| b.2.cmp(&a.2).then_with(|| (a.0, a.1).cmp(&(b.0, b.1))));
-        let metrics = pairs.iter().filter(|(name, _, _)| *name == METRIC_NAME);
-        let of_metric = |(_, value, count): &(&str, &str, u64)| ((*value).to_owned(), *count);
-        result.series_by_metric = metrics.take(most).map(of_metric).collect();
-        let of_pair =
-            |(name, value, count): &(&str, &str, u64)| (format!("{name}={value}"), *count);
-        result.series_by_pair = pairs.iter().take(most).map(of_pair).collect();
-        result.values_by_label = largest(values, most);
-        result.bytes_by_label = largest(bytes, most);
-        result
+        Ok(Cardinality {
+            series,
+            label_pairs,
+            chunks,
+            series_by_metric: metrics.sorted(),
+            values_by_label: values.sorted(),
+            bytes_by_label: bytes.sorted(),
+            series_by_pair: pairs.sorted(),
+        })
     }
 
-    fn chunk_count(&self) -> u64 {
+    fn chunk_count(&self, bounds: &LookupBounds) -> Result<u64, SelectError> {
         let mut count = 0;
         let mut from = Some(0);
         while let Some(at) = from {
+            bounds.go_on()?;
             let (batch, next) = self.series.read().scan(at, BATCH);
             for series in batch {
                 let state = series.state.lock();
@@ -183,7 +263,7 @@ impl TenantHead {
             }
             from = next;
         }
-        count
+        Ok(count)
     }
 }
 
@@ -214,23 +294,94 @@ impl MemSeries {
     }
 }
 
-/// The `most` smallest texts (0: all), sorted, and whether there are more.
-fn smallest<'a>(texts: impl Iterator<Item = &'a str>, most: usize) -> (Vec<String>, bool) {
-    let mut kept: BTreeSet<&str> = BTreeSet::new();
-    let mut cut = false;
-    for text in texts {
-        kept.insert(text);
-        if most > 0 && kept.len() > most {
-            kept.pop_last();
-            cut = true;
-        }
-    }
-    (kept.into_iter().map(str::to_owned).collect(), cut)
+/// The smallest of the texts that come, each once, copied so that no lock is needed to sort them.
+struct Smallest<'a> {
+    lookup: &'a Lookup<'a>,
+    kept: BinaryHeap<String>,
+    bytes: usize,
+    cut: bool,
 }
 
-fn largest(counts: HashMap<&str, u64>, most: usize) -> Vec<NameCount> {
-    let mut all: Vec<_> = counts.into_iter().collect();
-    all.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
-    let rows = all.into_iter().take(most);
-    rows.map(|(name, count)| (name.to_owned(), count)).collect()
+impl<'a> Smallest<'a> {
+    fn new(lookup: &'a Lookup<'a>) -> Self {
+        Self {
+            lookup,
+            kept: BinaryHeap::new(),
+            bytes: 0,
+            cut: false,
+        }
+    }
+
+    fn step(&mut self, step: Step<&str>) -> Result<(), SelectError> {
+        let Step::Item(text) = step else {
+            return self.lookup.bounds.go_on();
+        };
+        if self.lookup.most > 0 && self.kept.len() == self.lookup.most {
+            self.cut = true;
+            let Some(largest) = self.kept.peek_mut().filter(|kept| text < kept.as_str()) else {
+                return Ok(());
+            };
+            self.bytes -= largest.len() + size_of::<String>();
+            PeekMut::pop(largest);
+        }
+        self.bytes += text.len() + size_of::<String>();
+        self.kept.push(text.to_owned());
+        self.lookup.bounds.bytes(self.bytes)
+    }
+
+    fn sorted(self) -> (Vec<String>, bool) {
+        (self.kept.into_sorted_vec(), self.cut)
+    }
+}
+
+/// A row of a table; the greatest is the one to go first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Row {
+    count: Reverse<u64>,
+    name: String,
+    value: String,
+}
+
+/// The rows with the largest counts; of equal ones, the first in the order of texts.
+struct Largest {
+    most: usize,
+    rows: BinaryHeap<Row>,
+}
+
+impl Largest {
+    fn new(most: usize) -> Self {
+        Self {
+            most,
+            rows: BinaryHeap::new(),
+        }
+    }
+
+    fn push(&mut self, name: &str, value: &str, count: u64) {
+        if count == 0 || self.most == 0 {
+            return;
+        }
+        if self.rows.len() == self.most {
+            let last = self.rows.peek_mut().filter(|last| {
+                (Reverse(count), name, value) < (last.count, &*last.name, &*last.value)
+            });
+            let Some(last) = last else {
+                return;
+            };
+            PeekMut::pop(last);
+        }
+        self.rows.push(Row {
+            count: Reverse(count),
+            name: name.to_owned(),
+            value: value.to_owned(),
+        });
+    }
+
+    fn sorted(self) -> Vec<NameCount> {
+        let rows = self.rows.into_sorted_vec().into_iter();
+        let text = |row: &Row| match row.name.as_str() {
+            "" => row.value.clone(),
+            name => format!("{name}={}", row.value),
+        };
+        rows.map(|row| (text(&row), row.count.0)).collect()
+    }
 }

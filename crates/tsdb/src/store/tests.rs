@@ -12,7 +12,7 @@ use model::limits::Limits;
 use model::matcher::{MatchOp, Matcher};
 use model::quantity::DurationMs;
 use model::sample::Sample;
-use model::select::{LabelsNeeded, SelectRequest, SeriesSamples};
+use model::select::{LabelsNeeded, LookupBounds, SelectRequest, SeriesSamples};
 use model::tenant::TenantId;
 use model::time::{ManualClock, TimeRange};
 use model::write::{MetricMetadata, SeriesRow, WriteBatch};
@@ -21,6 +21,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::disk::faulty::Faults;
 use crate::disk::{FaultyDisk, RealDisk};
+use crate::head::lookup::Lookup;
 
 const NOW: i64 = 1_700_000_000_000;
 const MINUTE: i64 = 60_000;
@@ -60,6 +61,81 @@ fn labels(i: u32) -> Labels {
         ("job", "test".to_owned()),
         ("instance", i.to_string()),
     ])
+}
+
+fn lookup<'a>(matcher_sets: &'a [Vec<Matcher>], bounds: &'a LookupBounds) -> Lookup<'a> {
+    Lookup {
+        matcher_sets,
+        range: TimeRange::all(),
+        most: 0,
+        bounds,
+    }
+}
+
+#[test]
+fn look_ups_keep_within_their_bounds() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let rows = (0..9).fold(Builder::default(), |all, i| {
+        all.row(labels(i), &[(NOW, 1.0)])
+    });
+    write(&store, &rows);
+    let head = store.head(&tenant()).unwrap();
+    let sets = [vec![Matcher::new("job", MatchOp::Equal, "test").unwrap()]];
+    let none = LookupBounds::default();
+    let two = Lookup {
+        most: 2,
+        ..lookup(&sets, &none)
+    };
+    let texts = |texts: [&str; 2]| (texts.map(str::to_owned).to_vec(), true);
+    assert_eq!(
+        head.label_values("instance", &two).unwrap(),
+        texts(["0", "1"])
+    );
+    assert_eq!(
+        head.label_names(&two).unwrap(),
+        texts(["__name__", "instance"])
+    );
+    assert_eq!(head.series_labels(&two).unwrap().0.len(), 2);
+    let table = head.cardinality(2, &none).unwrap();
+    let row = |name: &str, count| (name.to_owned(), count);
+    assert_eq!(table.series_by_metric, [row("m0", 3), row("m1", 3)]);
+    assert_eq!(
+        table.series_by_pair,
+        [row("job=test", 9), row("__name__=m0", 3)]
+    );
+    assert_eq!(
+        table.values_by_label,
+        [row("instance", 9), row("__name__", 3)]
+    );
+    assert_eq!(table.bytes_by_label, [row("job", 36), row("__name__", 18)]);
+
+    let check = |bounds: LookupBounds, expected: &str| {
+        let lookup = lookup(&sets, &bounds);
+        for error in [
+            head.series_labels(&lookup).unwrap_err(),
+            head.label_values("instance", &lookup).unwrap_err(),
+            head.label_names(&lookup).unwrap_err(),
+        ] {
+            assert!(error.message.contains(expected), "{error}");
+        }
+    };
+    let few = LookupBounds {
+        max_series: 8,
+        ..LookupBounds::default()
+    };
+    check(few, "max_series_per_query");
+    let small = LookupBounds {
+        max_bytes: 30,
+        ..LookupBounds::default()
+    };
+    check(small, "max_memory_per_query");
+    let stopped = LookupBounds {
+        stop: Some(Arc::new(|| true)),
+        ..LookupBounds::default()
+    };
+    assert!(head.cardinality(1, &stopped).is_err());
+    check(stopped, "stopped");
 }
 
 #[derive(Default)]
@@ -329,7 +405,8 @@ fn exemplars_and_metadata_survive_restarts() {
         let head = store.head(&tenant()).unwrap();
         let all = [vec![Matcher::new("job", MatchOp::Equal, "test").unwrap()]];
         assert_eq!(
-            head.exemplars(&all, TimeRange::all()),
+            head.exemplars(&lookup(&all, &LookupBounds::default()))
+                .unwrap(),
             [(labels(1), vec![exemplar.clone()])]
         );
         assert_eq!(head.metadata(Some("m1"))[0].help, "Help.");
@@ -399,7 +476,10 @@ fn idle_series_leave_memory_and_their_labels_with_them() {
     store.truncate();
     let head = store.head(&tenant()).unwrap();
     assert_eq!(head.series_count(), 1);
-    let (values, _) = head.label_values("instance", &[], TimeRange::all(), 0);
+    let bounds = LookupBounds::default();
+    let (values, _) = head
+        .label_values("instance", &lookup(&[], &bounds))
+        .unwrap();
     assert_eq!(values, ["2"]);
     let found = read(&store, &[]);
     assert_eq!(found[&labels(2)].ts, [NOW]);

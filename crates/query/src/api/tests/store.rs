@@ -6,7 +6,7 @@ use std::vec;
 use model::exemplar::Exemplar;
 use model::labels::Labels;
 use model::matcher::Matcher;
-use model::select::{SelectError, SelectRequest, SeriesSamples, SeriesSet};
+use model::select::{LookupBounds, SelectError, SelectRequest, SeriesSamples, SeriesSet};
 use model::tenant::TenantId;
 use model::write::MetricMetadata;
 use wire::service::{Found, HeadStatus, LookupRequest, ReadService};
@@ -105,7 +105,11 @@ impl ReadService for Store {
         tenant: &TenantId,
         request: &LookupRequest,
     ) -> Result<Found<Labels>, SelectError> {
-        let found = self.found(tenant, request).into_iter().cloned().collect();
+        let found: BTreeSet<Labels> = self.found(tenant, request).into_iter().cloned().collect();
+        request.bounds.series(found.len() as u64)?;
+        request
+            .bounds
+            .bytes(found.iter().map(Labels::heap_bytes).sum())?;
         Ok(cut(found, request.limit))
     }
 
@@ -158,7 +162,13 @@ impl ReadService for Store {
         Ok(found)
     }
 
-    fn head_status(&self, tenant: &TenantId, limit: usize) -> Result<HeadStatus, SelectError> {
+    fn head_status(
+        &self,
+        tenant: &TenantId,
+        limit: usize,
+        bounds: &LookupBounds,
+    ) -> Result<HeadStatus, SelectError> {
+        bounds.go_on()?;
         let mut status = HeadStatus {
             series: self.of(tenant).len() as u64,
             min_time: 0,
