@@ -96,8 +96,16 @@ async fn only_when_ready(Shared(app): Shared<Arc<App>>, request: Request, next: 
         // Who has a connection still may finish; what failed refuses writes by itself, and
         // answers reads if it can.
         State::Ready | State::Stopping | State::Failed(_) => next.run(request).await,
-        starting @ State::Starting { .. } => pages::unavailable(&starting),
+        starting @ State::Starting { .. } if is_write(request.uri().path()) => {
+            pages::refuse_write(&starting)
+        }
+        starting @ State::Starting { .. } => pages::refuse_read(&starting),
     }
+}
+
+/// Whether a path takes writes; every other path of the roles answers reads.
+fn is_write(path: &str) -> bool {
+    matches!(path, "/api/v1/push" | "/api/v1/write")
 }
 
 fn ingester_config(config: &Config) -> ingester::Config {

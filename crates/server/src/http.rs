@@ -4,10 +4,11 @@
 use std::any::Any;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -18,14 +19,19 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 /// How long to wait after the system refused a connection (no file descriptors, usually).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a client may take nothing of what it is being sent.
+const WRITE_STALL: Duration = Duration::from_secs(60);
 
 /// The bounds of a listener.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +87,7 @@ async fn connection(stream: TcpStream, router: Router, bounds: Bounds, stop: Can
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(bounds.header_read_timeout)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Unstalled::new(stream)), service)
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -93,6 +99,80 @@ async fn connection(stream: TcpStream, router: Router, bounds: Bounds, stop: Can
     if let Err(error) = ended {
         // Clients that go away, or that speak no HTTP: nothing for an operator.
         tracing::debug!("connection ended: {error}");
+    }
+}
+
+/// A stream that fails when its other end takes nothing for [`WRITE_STALL`]: what waits to be
+/// sent takes memory.
+struct Unstalled<S> {
+    stream: S,
+    /// When it is too late; set while a write waits.
+    late: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Unstalled<S> {
+    fn new(stream: S) -> Self {
+        Self { stream, late: None }
+    }
+
+    fn check<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.late = None;
+            return written;
+        }
+        let late = self
+            .late
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_STALL)));
+        late.as_mut().poll(cx).map(|()| {
+            let text = format!("the client took nothing for {WRITE_STALL:?}");
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
+        })
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Unstalled<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Unstalled<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.check(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.check(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -163,6 +243,22 @@ mod tests {
         stop.cancel();
         tasks.close();
         tasks.wait().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_nothing_is_cut_off() {
+        let (near, mut far) = tokio::io::duplex(4);
+        let mut near = Unstalled::new(near);
+        near.write_all(b"abcd").await.unwrap();
+        // Whoever reads late, but reads, is served.
+        let late = async {
+            tokio::time::sleep(WRITE_STALL - Duration::from_secs(1)).await;
+            far.read_exact(&mut [0; 4]).await.unwrap();
+        };
+        let (written, ()) = tokio::join!(near.write_all(b"efgh"), late);
+        written.unwrap();
+        let stalled = near.write_all(b"ijkl").await.unwrap_err();
+        assert_eq!(stalled.kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]

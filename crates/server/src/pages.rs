@@ -75,6 +75,28 @@ pub(crate) fn unavailable(state: &State) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, retry, text).into_response()
 }
 
+/// The answer to a write that comes too early: text, with the id that docs/errors.md explains.
+pub(crate) fn refuse_write(state: &State) -> Response {
+    let retry = [(header::RETRY_AFTER, state.retry_after_s().to_string())];
+    let text = format!("{} (not-ready)\n", state.text());
+    (StatusCode::SERVICE_UNAVAILABLE, retry, text).into_response()
+}
+
+/// The answer to a read that comes too early: the envelope that its clients parse.
+pub(crate) fn refuse_read(state: &State) -> Response {
+    let headers = [
+        (header::RETRY_AFTER, state.retry_after_s().to_string()),
+        (header::CONTENT_TYPE, "application/json".to_owned()),
+    ];
+    let mut body = Vec::new();
+    wire::api_json::error(
+        &mut body,
+        wire::api_json::ErrorType::Unavailable,
+        state.text(),
+    );
+    (StatusCode::SERVICE_UNAVAILABLE, headers, body).into_response()
+}
+
 /// Writes a head snapshot, and answers when it is durable.
 async fn flush(Shared(app): Shared<Arc<App>>) -> Response {
     let ingester = Arc::clone(&app.ingester);
@@ -139,4 +161,34 @@ fn page(title: &str, body: &str) -> Html<String> {
          </head><body><h1>{title}</h1>\n{body}\n<p>tidemark {}</p></body></html>\n",
         version::VERSION
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt as _;
+
+    #[tokio::test]
+    async fn early_requests_are_refused_in_their_own_terms() {
+        let state = State::Starting {
+            reason: "starting: opening the storage".to_owned(),
+            left: None,
+        };
+        let check = async |response: Response, expected: &str| {
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert!(response.headers().contains_key(header::RETRY_AFTER));
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(String::from_utf8_lossy(&body), expected);
+        };
+        check(
+            refuse_write(&state),
+            "starting: opening the storage (not-ready)\n",
+        )
+        .await;
+        check(
+            refuse_read(&state),
+            r#"{"status":"error","errorType":"unavailable","error":"starting: opening the storage"}"#,
+        )
+        .await;
+    }
 }
