@@ -39,10 +39,6 @@ impl Refusal {
         Self::new(413, id, message)
     }
 
-    pub(crate) fn too_slow(id: &'static str, message: String) -> Self {
-        Self::new(408, id, message)
-    }
-
     pub(crate) fn overload(id: &'static str, message: String) -> Self {
         Self::new(503, id, message)
     }

@@ -33,7 +33,7 @@ pub(crate) async fn read(
     let reading = read_all(headers, body, max_bytes, place, into);
     match tokio::time::timeout(timeout, reading).await {
         Ok(read) => read,
-        Err(_) => Err(Refusal::too_slow(
+        Err(_) => Err(Refusal::overload(
             "body-read-timeout",
             format!(
                 "the body was not all there after {} s, which is body_read_timeout; \

@@ -14,7 +14,7 @@ pub struct Config {
     pub max_body_size: ByteSize,
     /// Bytes of a request's body once it is unpacked; more is refused with 413.
     pub max_decoded_body_size: ByteSize,
-    /// How long a request's body may take to come in; then it is refused with 408.
+    /// How long a request's body may take to come in; then it is refused with 503.
     pub body_read_timeout: DurationMs,
     /// Write requests at once, waiting ones included; more are refused with 503. 0: unlimited.
     pub max_inflight_requests: usize,

@@ -543,7 +543,7 @@ async fn gives_up_on_bodies_that_do_not_come() {
     let harness = Harness::new(config, Limits::default());
     // The front of a request, and then silence.
     let answer = harness.send(&V1, stalled_body()).await;
-    assert_eq!(answer.status.as_u16(), 408, "{}", answer.body);
+    assert_eq!(answer.status.as_u16(), 503, "{}", answer.body);
     assert!(
         answer.body.ends_with("(body-read-timeout)\n"),
         "{}",

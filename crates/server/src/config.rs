@@ -1,6 +1,6 @@
 //! What a process is told at its start: every key, its type and its default.
 //!
-//! [`load()`] makes one of these from a file, flags and the environment; [`mod@reference`] prints it.
+//! [`load()`] makes one of these from a file, flags and the environment; `reference` prints it.
 
 mod lines;
 mod load;

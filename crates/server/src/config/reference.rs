@@ -46,7 +46,7 @@ const KEYS: &[(&str, &str)] = &[
     ),
     (
         "distributor.body_read_timeout",
-        "How long a write request's body may take to come in; then it is refused with 408.",
+        "How long a write request's body may take to come in; then it is refused with 503.",
     ),
     (
         "distributor.max_inflight_requests",

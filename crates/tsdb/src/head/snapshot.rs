@@ -191,6 +191,7 @@ mod tests {
         encode_state(&series, &state, &mut bytes);
         let shown: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(shown, GOLDEN);
+        files.sync().unwrap();
         let again = MemSeries::new(Fingerprint(1), 7, Box::default());
         decode_states(&bytes, |series_ref, restored| {
             assert_eq!((series_ref, restored.open.len()), (7, 1));

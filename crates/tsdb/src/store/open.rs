@@ -22,7 +22,9 @@ use crate::disk::{Disk, DiskLock};
 use crate::head::TenantHead;
 use crate::head::snapshot::decode_states;
 use crate::wal::record::{Record, RecordError};
-use crate::wal::snapshot::{SnapshotError, SnapshotFile, SnapshotReader, list_snapshots, remove_unfinished};
+use crate::wal::snapshot::{
+    SnapshotError, SnapshotFile, SnapshotReader, list_snapshots, remove_unfinished,
+};
 use crate::wal::{Lsn, RecordKind, ReplayOptions, ReplayProgress, ReplayReport, Wal, replay};
 
 /// Malformed records that are logged one by one.
