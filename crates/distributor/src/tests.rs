@@ -549,7 +549,7 @@ async fn gives_up_on_bodies_that_do_not_come() {
         "{}",
         answer.body
     );
-    assert_eq!(answer.header("retry-after"), "");
+    assert_eq!(answer.header("retry-after"), "6");
     let inflight = &harness.distributor.inflight;
     assert_eq!((inflight.requests(), inflight.bytes()), (0, 0));
     assert_eq!(harness.send_v1(&one()).await.status, 200);
