@@ -20,14 +20,14 @@ pub fn parse_time(text: &str) -> Option<TimestampMs> {
 /// Reads seconds with a fraction, or a duration such as `1h30m`; may be negative or zero.
 pub fn parse_duration(text: &str) -> Option<i64> {
     if let Ok(seconds) = text.parse::<f64>() {
-        return ms_of(seconds).filter(|ms| ms.abs() < FAR_MS);
+        return ms_of(seconds).filter(|ms| ms.unsigned_abs() < FAR_MS.unsigned_abs());
     }
     let (sign, digits) = match text.strip_prefix('-') {
         Some(rest) => (-1, rest),
         None => (1, text),
     };
     let duration: DurationMs = digits.parse().ok()?;
-    Some(sign * duration.0).filter(|ms| ms.abs() < FAR_MS)
+    Some(sign * duration.0).filter(|ms| ms.unsigned_abs() < FAR_MS.unsigned_abs())
 }
 
 /// Seconds to the nearest millisecond; infinities become the ends of `i64`.
@@ -210,6 +210,8 @@ mod tests {
         check("1h30m", Some(5_400_000));
         check("-5m", Some(-300_000));
         check("1e300", None);
+        check("-1e300", None);
+        check("-Inf", None);
         check("five", None);
         check("", None);
     }
