@@ -50,7 +50,7 @@ pub struct Limits {
     pub query_timeout: DurationMs,
     /// Bytes of a query's text.
     pub max_query_bytes: ByteSize,
-    /// Samples one query may load.
+    /// Samples one query may hold at once.
     pub max_samples_per_query: usize,
     /// Series one query may select; 0: unlimited.
     pub max_series_per_query: usize,

@@ -175,20 +175,23 @@ pub fn evaluate(
         } else {
             Steps::range(time.start, time.end, time.step_ms)
         };
+        let budget = Budget::new(limits, clock);
+        let annotations = RefCell::default();
         let evaluator = Evaluator {
             source,
             time,
             steps,
             options,
-            budget: Budget::new(limits, clock),
-            annotations: RefCell::default(),
+            budget: &budget,
+            annotations: &annotations,
         };
-        evaluator.budget.charge_steps(steps.count)?;
+        let held = budget.hold_steps(steps.count)?;
         let value = evaluator.value(plan, steps)?;
+        drop(held);
         Ok(Evaluation {
             value,
-            stats: evaluator.budget.stats(),
-            annotations: evaluator.annotations.into_inner(),
+            stats: budget.stats(),
+            annotations: annotations.into_inner(),
         })
     };
     if plan.depth <= MAX_DEPTH_INLINE {
@@ -206,14 +209,15 @@ pub fn evaluate(
 }
 
 /// One evaluation.
+#[derive(Clone, Copy)]
 struct Evaluator<'a> {
     source: &'a dyn Queryable,
     time: QueryTime,
     /// The steps of the query itself; subqueries have others.
     steps: Steps,
     options: EvalOptions,
-    budget: Budget<'a>,
-    annotations: RefCell<Annotations>,
+    budget: &'a Budget<'a>,
+    annotations: &'a RefCell<Annotations>,
 }
 
 #[cfg(test)]

@@ -39,31 +39,30 @@ impl<'a> Evaluator<'a> {
     ) -> Result<Collected<'e, 'a>, EvalError> {
         let mut groups = Groups::new(&aggregate.grouping);
         let mut accumulators: Vec<Accumulator> = Vec::new();
-        let mut bytes = 0;
+        let mut held = self.budget.hold();
         let pos = aggregate.input.pos;
         self.stream(&aggregate.input, steps, &mut |tag, column| {
             let group = groups.of(tag);
             if group == accumulators.len() {
                 let accumulator = Accumulator::new(op, steps.count, tag.metric_name());
                 let taken = accumulator.heap_bytes() + groups.labels[group].heap_bytes();
-                bytes += taken;
-                self.budget.charge(taken)?;
+                held.charge(taken)?;
+                held.keep(steps.count)?;
                 accumulators.push(accumulator);
             }
             let mut fold = Fold {
-                annotations: &self.annotations,
+                annotations: self.annotations,
                 pos,
                 charged: 0,
             };
             accumulators[group].add(column, &mut fold);
-            bytes += fold.charged;
-            self.budget.charge(fold.charged)
+            held.charge(fold.charged)
         })?;
-        self.budget.release(bytes);
+        drop(held);
         let mut collected = Collected::new(self);
         for (accumulator, labels) in accumulators.into_iter().zip(groups.labels) {
             let mut fold = Fold {
-                annotations: &self.annotations,
+                annotations: self.annotations,
                 pos,
                 charged: 0,
             };
@@ -109,7 +108,7 @@ impl<'a> Evaluator<'a> {
         let mut groups = Groups::new(&grouping);
         let mut counts: std::collections::HashMap<(usize, String), Column> =
             std::collections::HashMap::new();
-        let mut bytes = 0;
+        let mut held = self.budget.hold();
         self.stream(&aggregate.input, steps, &mut |tag, column| {
             let group = groups.of(tag);
             let mut count = |step: usize, text: String| {
@@ -122,8 +121,11 @@ impl<'a> Evaluator<'a> {
                 });
                 let before = column.float(step).unwrap_or(0.0);
                 column.set_float(step, before + 1.0);
-                bytes += new;
-                self.budget.charge(new)
+                if new > 0 {
+                    held.charge(new)?;
+                    held.keep(steps.count)?;
+                }
+                Ok::<_, EvalError>(())
             };
             for (step, value) in column.floats.iter().enumerate() {
                 if !is_absent(*value) {
@@ -135,7 +137,7 @@ impl<'a> Evaluator<'a> {
             }
             Ok(())
         })?;
-        self.budget.release(bytes);
+        drop(held);
         let mut merged = Merged::new(self);
         let mut counts: Vec<_> = counts.into_iter().collect();
         counts.sort_by(|a, b| a.0.cmp(&b.0));

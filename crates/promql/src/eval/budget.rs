@@ -27,7 +27,8 @@ impl CancelFlag {
 /// The limits of one query; 0 means none.
 #[derive(Clone, Debug, Default)]
 pub struct EvalLimits {
-    /// Samples it may load.
+    /// Samples it may hold at once: those of the series on its way, and those kept for the result
+    /// or on the way to it.
     pub max_samples: usize,
     /// Bytes it may hold at once.
     pub max_memory_bytes: usize,
@@ -46,14 +47,17 @@ pub struct QueryStats {
     pub series: usize,
     /// Samples loaded.
     pub samples: usize,
+    /// The most samples held at once.
+    pub peak_samples: usize,
     /// The most bytes held at once.
     pub peak_memory_bytes: usize,
 }
 
-/// Bytes that are given back when this is dropped.
+/// Bytes and samples that are given back when this is dropped.
 pub(super) struct Held<'b> {
     budget: &'b Budget<'b>,
     bytes: usize,
+    samples: usize,
 }
 
 impl Held<'_> {
@@ -62,11 +66,19 @@ impl Held<'_> {
         self.bytes += bytes;
         self.budget.charge(bytes)
     }
+
+    /// Keeps samples; their bytes are charged apart.
+    pub(super) fn keep(&mut self, samples: usize) -> Result<(), EvalError> {
+        self.samples += samples;
+        self.budget.keep(samples)
+    }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.budget.release(self.bytes);
+        let kept = &self.budget.kept_samples;
+        kept.set(kept.get().saturating_sub(self.samples));
     }
 }
 
@@ -76,6 +88,8 @@ pub(super) struct Budget<'a> {
     clock: &'a dyn Clock,
     series: Cell<usize>,
     samples: Cell<usize>,
+    kept_samples: Cell<usize>,
+    peak_samples: Cell<usize>,
     memory: Cell<usize>,
     peak: Cell<usize>,
     ticks: Cell<u32>,
@@ -97,6 +111,8 @@ impl<'a> Budget<'a> {
             clock,
             series: Cell::new(0),
             samples: Cell::new(0),
+            kept_samples: Cell::new(0),
+            peak_samples: Cell::new(0),
             memory: Cell::new(0),
             peak: Cell::new(0),
             ticks: Cell::new(0),
@@ -136,21 +152,21 @@ impl<'a> Budget<'a> {
         Held {
             budget: self,
             bytes: 0,
+            samples: 0,
         }
     }
 
-    /// Takes the memory that one series over so many steps needs on its way; returns what is to be
-    /// given back.
-    pub(super) fn charge_steps(&self, steps: usize) -> Result<usize, EvalError> {
+    /// Takes the memory that one series over so many steps needs on its way.
+    pub(super) fn hold_steps(&self, steps: usize) -> Result<Held<'_>, EvalError> {
         if steps > MAX_STEPS {
             return Err(EvalError::TooMuch(format!(
                 "query or subquery has {steps} steps, the most there can be are {MAX_STEPS}; use a \
                  longer step or a shorter range"
             )));
         }
-        let bytes = steps * BYTES_PER_STEP;
-        self.charge(bytes)?;
-        Ok(bytes)
+        let mut held = self.hold();
+        held.charge(steps * BYTES_PER_STEP)?;
+        Ok(held)
     }
 
     /// Counts one series and its samples.
@@ -158,14 +174,7 @@ impl<'a> Budget<'a> {
         self.check()?;
         self.series.set(self.series.get() + 1);
         self.samples.set(self.samples.get() + samples);
-        let limit = self.limits.max_samples;
-        if limit > 0 && self.samples.get() > limit {
-            return Err(EvalError::TooMuch(format!(
-                "query processing would load too many samples into memory in query execution: the \
-                 limit max_samples_per_query is {limit}; select fewer series or a shorter range, \
-                 or raise the limit"
-            )));
-        }
+        self.pass(samples)?;
         let limit = self.limits.max_series;
         if limit > 0 && self.series.get() > limit {
             return Err(EvalError::TooMuch(format!(
@@ -176,8 +185,29 @@ impl<'a> Budget<'a> {
         Ok(())
     }
 
-    /// Takes bytes; they must be given back.
-    pub(super) fn charge(&self, bytes: usize) -> Result<(), EvalError> {
+    /// Lets the samples of one series pass: they are held beside what is kept, until the next
+    /// comes.
+    pub(super) fn pass(&self, samples: usize) -> Result<(), EvalError> {
+        let held = self.kept_samples.get().saturating_add(samples);
+        self.peak_samples.set(self.peak_samples.get().max(held));
+        let limit = self.limits.max_samples;
+        if limit > 0 && held > limit {
+            return Err(EvalError::TooMuch(format!(
+                "query processing would load too many samples into memory in query execution: the \
+                 limit max_samples_per_query is {limit}; select fewer series, fewer steps or a \
+                 shorter range, or raise the limit"
+            )));
+        }
+        Ok(())
+    }
+
+    fn keep(&self, samples: usize) -> Result<(), EvalError> {
+        let kept = self.kept_samples.get().saturating_add(samples);
+        self.kept_samples.set(kept);
+        self.pass(0)
+    }
+
+    fn charge(&self, bytes: usize) -> Result<(), EvalError> {
         let memory = self.memory.get().saturating_add(bytes);
         self.memory.set(memory);
         self.peak.set(self.peak.get().max(memory));
@@ -191,8 +221,7 @@ impl<'a> Budget<'a> {
         Ok(())
     }
 
-    /// Gives bytes back.
-    pub(super) fn release(&self, bytes: usize) {
+    fn release(&self, bytes: usize) {
         self.memory.set(self.memory.get().saturating_sub(bytes));
     }
 
@@ -206,6 +235,7 @@ impl<'a> Budget<'a> {
         QueryStats {
             series: self.series.get(),
             samples: self.samples.get(),
+            peak_samples: self.peak_samples.get(),
             peak_memory_bytes: self.peak.get(),
         }
     }

@@ -1,7 +1,10 @@
 //! Whole vectors in memory, for what can't be done series by series.
 
+use std::marker::PhantomData;
+
 use model::labels::Labels;
 
+use super::budget::Held;
 use super::column::{Column, Steps};
 use super::select::unite;
 use super::tag::{HashedMap, Tag};
@@ -19,27 +22,27 @@ pub(super) struct Kept {
 
 /// Series kept, and charged to the query's memory until they are dropped.
 pub(super) struct Collected<'e, 'a> {
-    evaluator: &'e Evaluator<'a>,
+    held: Held<'e>,
     /// The series.
     pub series: Vec<Kept>,
-    bytes: usize,
+    evaluation: PhantomData<&'e Evaluator<'a>>,
 }
 
 impl<'e, 'a> Collected<'e, 'a> {
     /// None yet.
     pub(super) fn new(evaluator: &'e Evaluator<'a>) -> Self {
         Self {
-            evaluator,
+            held: evaluator.budget.hold(),
             series: Vec::new(),
-            bytes: 0,
+            evaluation: PhantomData,
         }
     }
 
     /// Keeps a series.
     pub(super) fn push(&mut self, labels: Labels, column: Column) -> Result<(), EvalError> {
         let bytes = labels.heap_bytes() + column.heap_bytes() + size_of::<Kept>();
-        self.bytes += bytes;
-        self.evaluator.budget.charge(bytes)?;
+        self.held.charge(bytes)?;
+        self.held.keep(column.sample_count())?;
         self.series.push(Kept { labels, column });
         Ok(())
     }
@@ -47,12 +50,6 @@ impl<'e, 'a> Collected<'e, 'a> {
     /// Sorts by labels.
     pub(super) fn sort(&mut self) {
         self.series.sort_by(|a, b| a.labels.cmp(&b.labels));
-    }
-}
-
-impl Drop for Collected<'_, '_> {
-    fn drop(&mut self) {
-        self.evaluator.budget.release(self.bytes);
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use model::histogram::FloatHistogram;
 use model::sample::STALE_NAN_BITS;
+use model::select::SeriesSamples;
 use model::time::TimestampMs;
 
 /// Marks a step at which a series has no float. It is the stale marker, which is never a value
@@ -167,6 +168,15 @@ pub fn histogram_bytes(h: &FloatHistogram) -> usize {
 /// How many samples a histogram counts as in the limit of samples: its bytes by 16.
 pub fn histogram_samples(h: &FloatHistogram) -> usize {
     (histogram_bytes(h) / 16).max(1)
+}
+
+/// How many samples a decoded series holds, histograms counted by their size.
+pub fn held_samples(samples: &SeriesSamples) -> usize {
+    let histograms = samples.histograms.iter();
+    samples.ts.len()
+        + histograms
+            .map(|point| histogram_samples(&point.histogram))
+            .sum::<usize>()
 }
 
 /// A scalar over all steps.

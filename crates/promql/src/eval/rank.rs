@@ -161,7 +161,7 @@ impl<'a> Evaluator<'a> {
         self.check_quantile(&param, pos, steps);
         let mut groups = Groups::new(&aggregate.grouping);
         let mut columns: Vec<Vec<Vec<f64>>> = Vec::new();
-        let mut bytes = 0;
+        let mut held = self.budget.hold();
         self.stream(&aggregate.input, steps, &mut |tag, column| {
             if !column.histograms.is_empty() {
                 let note = Note::HistogramIgnoredInAggregation(aggregate.op.name());
@@ -176,10 +176,10 @@ impl<'a> Evaluator<'a> {
             let floats = std::mem::take(&mut column.floats);
             let taken = floats.capacity() * size_of::<f64>();
             columns[group].push(floats);
-            bytes += taken;
-            self.budget.charge(taken)
+            held.charge(taken)?;
+            held.keep(steps.count)
         })?;
-        self.budget.release(bytes);
+        drop(held);
         let mut collected = Collected::new(self);
         let mut values = Vec::new();
         for (columns, labels) in columns.iter().zip(groups.labels) {

@@ -55,7 +55,7 @@ impl Evaluator<'_> {
     /// A range vector: the samples themselves.
     fn window(&self, source: &RangeSource, steps: Steps) -> Result<QueryValue, EvalError> {
         let mut all: Vec<Series> = Vec::new();
-        let mut bytes = 0;
+        let mut held = self.budget.hold();
         self.stream_windows(source, steps, &mut |tag, samples, windows| {
             let Some(window) = windows.windows.first().filter(|w| !w.is_empty()) else {
                 return Ok(());
@@ -72,12 +72,12 @@ impl Evaluator<'_> {
                     .collect(),
             };
             let taken = size_of::<Series>() + 16 * (series.floats.len() + series.histograms.len());
-            bytes += taken;
-            self.budget.charge(taken)?;
+            held.charge(taken)?;
+            held.keep(series.floats.len() + series.histograms.len())?;
             all.push(series);
             Ok(())
         })?;
-        self.budget.release(bytes);
+        drop(held);
         all.sort_by(|a, b| a.labels.cmp(&b.labels));
         if all.windows(2).any(|pair| pair[0].labels == pair[1].labels) {
             return Err(EvalError::same_labels());

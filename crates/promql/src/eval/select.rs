@@ -5,7 +5,7 @@ use model::sample::is_stale;
 use model::select::{SelectRequest, SeriesSamples};
 use model::time::{TimeRange, TimestampMs};
 
-use super::column::{Column, Steps};
+use super::column::{Column, Steps, held_samples};
 use super::kernel::Windows;
 use super::stream::Sink;
 use super::tag::Tag;
@@ -88,8 +88,7 @@ impl Evaluator<'_> {
         let mut set = self.source.select(&request)?;
         let mut samples = SeriesSamples::default();
         while let Some(labels) = set.next(&mut samples)? {
-            self.budget
-                .loaded(samples.ts.len() + samples.histograms.len())?;
+            self.budget.loaded(held_samples(&samples))?;
             if samples.is_empty() {
                 continue;
             }
@@ -135,16 +134,15 @@ impl Evaluator<'_> {
                 let Some(inner) = self.subquery_steps(subquery, &windows) else {
                     return Ok(());
                 };
-                let charged = self.budget.charge_steps(inner.count)?;
+                let _held = self.budget.hold_steps(inner.count)?;
                 let mut samples = SeriesSamples::default();
                 self.stream(&subquery.input, inner, &mut |tag, column| {
                     self.budget.check()?;
                     to_samples(column, inner, &mut samples);
+                    self.budget.pass(held_samples(&samples))?;
                     windows.place(&samples);
                     visit(tag, &samples, &windows)
-                })?;
-                self.budget.release(charged);
-                Ok(())
+                })
             }
         }
     }

@@ -241,10 +241,10 @@ fn stays_within_limits() {
     let run = |limits: &EvalLimits| run("sum(y)", QueryTime::instant(60_000), limits);
     let text = |limits: EvalLimits| run(&limits).expect_err("an error").to_string();
     let samples = EvalLimits {
-        max_samples: 3,
+        max_samples: 2,
         ..EvalLimits::default()
     };
-    assert!(text(samples).contains("max_samples_per_query is 3"));
+    assert!(text(samples).contains("max_samples_per_query is 2"));
     let memory = EvalLimits {
         max_memory_bytes: 10,
         ..EvalLimits::default()
@@ -265,6 +265,40 @@ fn stays_within_limits() {
     let stats = run(&EvalLimits::default()).expect("an answer").stats;
     assert_eq!(stats.series, 4);
     assert!(stats.peak_memory_bytes > 0);
+}
+
+#[test]
+fn samples_are_counted_while_they_are_held() {
+    let run = |text: &str, time: QueryTime, max_samples: usize| {
+        let limits = EvalLimits {
+            max_samples,
+            ..EvalLimits::default()
+        };
+        run(text, time, &limits)
+    };
+    let check = |text: &str, time: QueryTime, needed: usize| {
+        let answer = run(text, time, needed).expect("an answer");
+        assert_eq!(answer.stats.peak_samples, needed, "{text}");
+        let failed = run(text, time, needed - 1).expect_err("an error");
+        assert!(
+            failed.to_string().contains("max_samples_per_query"),
+            "{text}: {failed}"
+        );
+    };
+    let now = QueryTime::instant(600_000);
+    let range = QueryTime::range(0, 600_000, 60_000);
+    // Of four series with eleven samples each, one at a time, beside the sum.
+    check("sum(sum_over_time(x_total[11m]))", now, 11 + 1);
+    // All of them are the answer.
+    check("x_total[11m]", now, 4 * 11);
+    // At eleven steps.
+    check("sum(x_total)", range, 11 + 11);
+    // The last series, and the three before it.
+    check("x_total", range, 4 * 11);
+    // Both sides and the result.
+    check("x_total + x_total", range, 3 * 4 * 11);
+    // A window of each step of the subquery.
+    check("max_over_time(vector(1)[10m:1s])", now, 600);
 }
 
 #[test]

@@ -150,7 +150,7 @@ const KEYS: &[(&str, &str)] = &[
     ("limits.max_query_bytes", "Bytes of a query's text."),
     (
         "limits.max_samples_per_query",
-        "Samples one query may load.",
+        "Samples one query may hold at once: those of the series it works on, and those it keeps for its result.",
     ),
     (
         "limits.max_series_per_query",
