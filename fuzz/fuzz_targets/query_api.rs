@@ -10,6 +10,7 @@ use model::histogram::{FloatHistogram, Span};
 use model::labels::Labels;
 use model::limits::Limits;
 use model::time::{Clock, SystemClock};
+use promql::ast::Expr;
 use promql::eval::{EvalLimits, EvalOptions, QueryTime, evaluate};
 use promql::memory::MemoryStorage;
 use promql::plan::Plan;
@@ -41,16 +42,18 @@ fuzz_target!(|text: &str| {
     let Ok(expr) = engine::parse(query, &limits) else {
         return;
     };
-    let plan = Plan::new(&expr);
     let at = time.ok().flatten().unwrap_or(NOW);
-    run(&plan, QueryTime::instant(at));
+    run(&expr, QueryTime::instant(at));
     run(
-        &plan,
+        &expr,
         QueryTime::range(NOW - 100_000, NOW, step.clamp(1000, 1_000_000)),
     );
 });
 
-fn run(plan: &Plan, time: QueryTime) {
+fn run(expr: &Expr, time: QueryTime) {
+    let Ok(plan) = Plan::new(expr, time) else {
+        return;
+    };
     let limits = EvalLimits {
         max_samples: 1_000_000,
         max_memory_bytes: 64 << 20,
@@ -59,7 +62,7 @@ fn run(plan: &Plan, time: QueryTime) {
         ..EvalLimits::default()
     };
     let _ = evaluate(
-        plan,
+        &plan,
         &*STORAGE,
         time,
         EvalOptions::default(),

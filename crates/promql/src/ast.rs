@@ -27,8 +27,8 @@ pub enum ExprKind {
     String(String),
     /// An instant selector.
     Selector(Selector),
-    /// A range selector: the selector, and the window's length in milliseconds.
-    Range(Selector, i64),
+    /// A range selector: the selector, and the window's length.
+    Range(Selector, Length),
     /// A subquery.
     Subquery(Box<Subquery>),
     /// A function call.
@@ -39,6 +39,8 @@ pub enum ExprKind {
     Binary(Box<Binary>),
     /// A negation.
     Negate(Box<Expr>),
+    /// A plus sign in front of an expression, which changes nothing.
+    Plus(Box<Expr>),
     /// Parentheses.
     Paren(Box<Expr>),
 }
@@ -54,17 +56,66 @@ pub enum At {
     End,
 }
 
+/// How a window takes samples from beyond its bounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Edge {
+    /// Not at all.
+    #[default]
+    Open,
+    /// `anchored`: the last sample before the window stands at its start.
+    Anchored,
+    /// `smoothed`: values at both bounds are interpolated.
+    Smoothed,
+}
+
+/// A length of time.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Length {
+    /// In milliseconds.
+    Fixed(i64),
+    /// To be computed from the times of the query.
+    Computed(Arc<DurationExpr>),
+}
+
+impl Length {
+    /// No time.
+    pub const ZERO: Self = Self::Fixed(0);
+}
+
+/// Arithmetic with lengths of time, in seconds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DurationExpr {
+    /// A number of seconds; whether it was written as a duration.
+    Number(f64, bool),
+    /// `step()`: the resolution of the query.
+    Step,
+    /// `range()`: from the first step of the query to its last.
+    Range,
+    /// `min_of(a, b)`
+    MinOf(Box<Self>, Box<Self>),
+    /// `max_of(a, b)`
+    MaxOf(Box<Self>, Box<Self>),
+    /// An operator: one of `+ - * / % ^`.
+    Binary(BinaryOp, Box<Self>, Box<Self>),
+    /// A negation.
+    Negate(Box<Self>),
+    /// Parentheses.
+    Paren(Box<Self>),
+}
+
 /// Selects series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selector {
     /// The metric name, where it was written in front of the braces.
     pub name: Option<Arc<str>>,
-    /// All matchers, that of the name among them.
+    /// All matchers, that of a name in front of the braces last.
     pub matchers: Vec<Matcher>,
-    /// `offset`, in milliseconds.
-    pub offset_ms: i64,
+    /// `offset`.
+    pub offset: Length,
     /// `@`.
     pub at: Option<At>,
+    /// `anchored`, `smoothed`.
+    pub edge: Edge,
 }
 
 impl Selector {
@@ -81,12 +132,12 @@ impl Selector {
 pub struct Subquery {
     /// The expression.
     pub expr: Expr,
-    /// The window's length in milliseconds.
-    pub range_ms: i64,
-    /// The resolution in milliseconds; `None`: the default.
-    pub step_ms: Option<i64>,
-    /// `offset`, in milliseconds.
-    pub offset_ms: i64,
+    /// The window's length.
+    pub range: Length,
+    /// The resolution; `None`: the default.
+    pub step: Option<Length>,
+    /// `offset`.
+    pub offset: Length,
     /// `@`.
     pub at: Option<At>,
 }
@@ -361,7 +412,9 @@ impl Expr {
                 (ValueType::Scalar, ValueType::Scalar) => ValueType::Scalar,
                 _ => ValueType::Vector,
             },
-            ExprKind::Negate(expr) | ExprKind::Paren(expr) => expr.value_type(),
+            ExprKind::Negate(expr) | ExprKind::Plus(expr) | ExprKind::Paren(expr) => {
+                expr.value_type()
+            }
         }
     }
 
@@ -394,7 +447,9 @@ impl Expr {
                 binary.lhs.visit(visit);
                 binary.rhs.visit(visit);
             }
-            ExprKind::Negate(expr) | ExprKind::Paren(expr) => expr.visit(visit),
+            ExprKind::Negate(expr) | ExprKind::Plus(expr) | ExprKind::Paren(expr) => {
+                expr.visit(visit)
+            }
         }
     }
 }

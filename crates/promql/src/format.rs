@@ -7,7 +7,8 @@ use model::matcher::{MatchOp, Matcher};
 
 use crate::annotations::Number;
 use crate::ast::{
-    Aggregate, At, Binary, Cardinality, Expr, ExprKind, Grouping, Matching, Selector, Subquery,
+    Aggregate, At, Binary, Cardinality, DurationExpr, Edge, Expr, ExprKind, Grouping, Length,
+    Matching, Selector, Subquery,
 };
 use crate::parse::format_duration_ms;
 
@@ -25,7 +26,7 @@ impl fmt::Display for Expr {
             ExprKind::Number(value, false) => write!(out, "{}", Number(*value)),
             ExprKind::String(text) => write!(out, "{}", Quoted(text)),
             ExprKind::Selector(selector) => write!(out, "{}", Selected(selector, None)),
-            ExprKind::Range(selector, range) => write!(out, "{}", Selected(selector, Some(*range))),
+            ExprKind::Range(selector, range) => write!(out, "{}", Selected(selector, Some(range))),
             ExprKind::Subquery(subquery) => {
                 write!(out, "{}{}", subquery.expr, SubqueryTail(subquery))
             }
@@ -47,6 +48,7 @@ impl fmt::Display for Expr {
                 write!(out, "{} {} {}", binary.lhs, BinaryHead(binary), binary.rhs)
             }
             ExprKind::Negate(inner) => write!(out, "-{inner}"),
+            ExprKind::Plus(inner) => write!(out, "+{inner}"),
             ExprKind::Paren(inner) => write!(out, "({inner})"),
         }
     }
@@ -104,10 +106,11 @@ impl Expr {
                 subquery.expr.pretty_at(level, out);
                 out.push_str(&SubqueryTail(subquery).to_string());
             }
-            ExprKind::Negate(inner) => {
+            ExprKind::Negate(inner) | ExprKind::Plus(inner) => {
+                let sign = &line[..1];
                 let mut text = String::new();
                 inner.pretty_at(level, &mut text);
-                out.push_str(&format!("{}-{}", pad(level), text.trim_start()));
+                out.push_str(&format!("{}{sign}{}", pad(level), text.trim_start()));
             }
             _ => out.push_str(&line),
         }
@@ -167,7 +170,7 @@ impl fmt::Display for Names<'_> {
 }
 
 /// A selector, with a range or without.
-struct Selected<'a>(&'a Selector, Option<i64>);
+struct Selected<'a>(&'a Selector, Option<&'a Length>);
 
 impl fmt::Display for Selected<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -200,16 +203,48 @@ impl fmt::Display for Selected<'_> {
             out.write_str("}")?;
         }
         if let Some(range) = range {
-            write!(out, "[{}]", format_duration_ms(*range))?;
+            write!(out, "[{range}]")?;
         }
-        write!(out, "{}", Modifiers(selector.at, selector.offset_ms))
+        match selector.edge {
+            Edge::Open => {}
+            Edge::Anchored => out.write_str(" anchored")?,
+            Edge::Smoothed => out.write_str(" smoothed")?,
+        }
+        write!(out, "{}", Modifiers(selector.at, &selector.offset))
+    }
+}
+
+impl fmt::Display for Length {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(ms) => out.write_str(&format_duration_ms(*ms)),
+            Self::Computed(expr) => write!(out, "{expr}"),
+        }
+    }
+}
+
+impl fmt::Display for DurationExpr {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(seconds, true) => {
+                out.write_str(&format_duration_ms((seconds * 1000.0).round() as i64))
+            }
+            Self::Number(seconds, false) => write!(out, "{}", Number(*seconds)),
+            Self::Step => out.write_str("step()"),
+            Self::Range => out.write_str("range()"),
+            Self::MinOf(a, b) => write!(out, "min_of({a}, {b})"),
+            Self::MaxOf(a, b) => write!(out, "max_of({a}, {b})"),
+            Self::Binary(op, lhs, rhs) => write!(out, "{lhs} {} {rhs}", op.symbol()),
+            Self::Negate(inner) => write!(out, "-{inner}"),
+            Self::Paren(inner) => write!(out, "({inner})"),
+        }
     }
 }
 
 /// `@` and `offset`.
-struct Modifiers(Option<At>, i64);
+struct Modifiers<'a>(Option<At>, &'a Length);
 
-impl fmt::Display for Modifiers {
+impl fmt::Display for Modifiers<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(At::Time(t)) => write!(out, " @ {:.3}", t as f64 / 1000.0)?,
@@ -217,8 +252,8 @@ impl fmt::Display for Modifiers {
             Some(At::End) => out.write_str(" @ end()")?,
             None => {}
         }
-        if self.1 != 0 {
-            write!(out, " offset {}", format_duration_ms(self.1))?;
+        if *self.1 != Length::ZERO {
+            write!(out, " offset {}", self.1)?;
         }
         Ok(())
     }
@@ -229,13 +264,11 @@ struct SubqueryTail<'a>(&'a Subquery);
 
 impl fmt::Display for SubqueryTail<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let step = self.0.step_ms.map(format_duration_ms).unwrap_or_default();
-        let range = format_duration_ms(self.0.range_ms);
-        write!(
-            out,
-            "[{range}:{step}]{}",
-            Modifiers(self.0.at, self.0.offset_ms)
-        )
+        write!(out, "[{}:", self.0.range)?;
+        if let Some(step) = &self.0.step {
+            write!(out, "{step}")?;
+        }
+        write!(out, "]{}", Modifiers(self.0.at, &self.0.offset))
     }
 }
 

@@ -1,19 +1,19 @@
-//! Text to expression tree: a lexical guard, the grammar of the crate `promql-parser`, and the
-//! conversion into our own tree, with all checks of types.
-//!
-//! The rest of the engine knows our tree only, so that the grammar can be replaced.
+//! Text to expression tree: tokens, a parser by recursive descent, and the checks of types.
 
-mod check;
-mod convert;
+mod lex;
+mod grammar;
+mod selector;
+mod modifiers;
+mod duration;
 pub(crate) mod literal;
-mod scan;
+mod check;
 
 use std::fmt;
 
 use model::ErrorKind;
 use model::matcher::Matcher;
 
-use crate::ast::{Expr, ExprKind};
+use crate::ast::{Edge, Expr, ExprKind, Length};
 
 pub use literal::{format_duration_ms, parse_duration_ms};
 
@@ -83,10 +83,17 @@ impl fmt::Display for ParseError {
 
 impl std::error::Error for ParseError {}
 
-/// Above so many levels or operators, a query is parsed on a thread with a large stack.
-const SMALL: usize = 60;
-/// That stack, in bytes: the grammar's actions and the checks recurse with the tree.
+/// Above so many levels, a query is parsed on a thread with a large stack.
+const SMALL: usize = 120;
+/// That stack, in bytes: the parser and the checks recurse with the tree.
 pub(crate) const LARGE_STACK_BYTES: usize = 64 << 20;
+
+/// At most how deep the tree of a text can be. Each level has a byte that is not part of a word:
+/// an operator of signs, a bracket, or what parts an operator of letters from its sides.
+fn most_levels(text: &str) -> usize {
+    let parts = |c: &u8| !c.is_ascii_alphanumeric() && *c != b'_';
+    text.bytes().filter(parts).count()
+}
 
 /// Parses a query.
 ///
@@ -100,18 +107,16 @@ pub fn parse(text: &str, options: &ParseOptions) -> Result<Expr, ParseError> {
              (max_query_bytes); shorten it or raise the limit"
         )));
     }
-    let scan = scan::scan(text, options)?;
-    if scan.operands.is_empty() {
-        return Err(ParseError::anywhere(
-            "no expression found in input".to_owned(),
-        ));
-    }
-    if scan.complexity <= SMALL {
-        return parse_scanned(text, &scan, options);
+    let run = || {
+        let expr = grammar::Parser::new(text, options)?.query()?;
+        check::check(&expr, text, options)?;
+        Ok(expr)
+    };
+    if most_levels(text) <= SMALL {
+        return run();
     }
     std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().stack_size(LARGE_STACK_BYTES);
-        let run = || parse_scanned(text, &scan, options);
         let thread = builder
             .spawn_scoped(scope, run)
             .map_err(|error| ParseError {
@@ -120,22 +125,6 @@ pub fn parse(text: &str, options: &ParseOptions) -> Result<Expr, ParseError> {
             })?;
         thread.join().unwrap_or_else(|_| Err(panicked()))
     })
-}
-
-fn parse_scanned(
-    text: &str,
-    scan: &scan::Scan,
-    options: &ParseOptions,
-) -> Result<Expr, ParseError> {
-    // The grammar's crate is not ours: should it panic on some text, that fails one query.
-    let run = || {
-        let parsed = promql_parser::parser::parse(&scan.rewritten)
-            .map_err(|message| ParseError::anywhere(scan.restore_message(&message)))?;
-        let expr = convert::convert(&parsed, text, scan)?;
-        check::check(&expr, text, options)?;
-        Ok(expr)
-    };
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| Err(panicked()))
 }
 
 fn panicked() -> ParseError {
@@ -151,7 +140,11 @@ fn panicked() -> ParseError {
 /// Where the text is not an instant selector without modifiers.
 pub fn parse_selector(text: &str, options: &ParseOptions) -> Result<Vec<Matcher>, ParseError> {
     match parse(text, options)?.kind {
-        ExprKind::Selector(selector) if selector.offset_ms == 0 && selector.at.is_none() => {
+        ExprKind::Selector(selector)
+            if selector.offset == Length::ZERO
+                && selector.at.is_none()
+                && selector.edge == Edge::Open =>
+        {
             Ok(selector.matchers)
         }
         _ => Err(ParseError::anywhere(

@@ -3,6 +3,7 @@
 //! Parentheses are gone, constants are folded, what is the same at every step (`@`) is wrapped so
 //! that it is computed once, and each selector knows which labels are needed of its series.
 
+mod lengths;
 mod build;
 mod explain;
 
@@ -13,9 +14,11 @@ use model::matcher::Matcher;
 use model::select::LabelsNeeded;
 
 use crate::annotations::Pos;
-use crate::ast::{AggregateOp, At, BinaryOp, Cardinality, Expr, Grouping, Matching};
+use crate::ast::{AggregateOp, At, BinaryOp, Cardinality, Edge, Expr, Grouping, Matching};
+use crate::eval::QueryTime;
 use crate::eval::kernel::{BucketKernel, ElementKernel, RangeKernel, Special};
 use crate::value::ValueType;
+pub use lengths::LengthError;
 
 /// A query, ready to be evaluated at any time.
 #[derive(Clone)]
@@ -31,9 +34,13 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Plans a checked expression.
-    pub fn new(expr: &Expr) -> Self {
-        build::plan(expr)
+    /// Plans a checked expression for a time.
+    ///
+    /// # Errors
+    /// Where a length of time that is to be computed comes out as none that can be.
+    pub fn new(expr: &Expr, time: QueryTime) -> Result<Self, LengthError> {
+        let expr = lengths::fix(expr, time)?;
+        Ok(build::plan(&expr))
     }
 }
 
@@ -88,6 +95,8 @@ pub struct Select {
     pub offset_ms: i64,
     /// `@`.
     pub at: Option<At>,
+    /// How windows take samples from beyond their bounds.
+    pub edge: Edge,
     /// The labels needed of each series.
     pub labels: LabelsNeeded,
     /// The name all series have, where it is known.

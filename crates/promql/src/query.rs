@@ -1,4 +1,4 @@
-//! A query: its text, its tree and its plan.
+//! A query: its text and its tree.
 
 use std::fmt;
 
@@ -17,28 +17,24 @@ pub struct Query {
     pub text: String,
     /// Its tree.
     pub expr: Expr,
-    /// Its plan.
-    pub plan: Plan,
 }
 
 impl Query {
-    /// Parses and plans a query.
+    /// Parses a query.
     ///
     /// # Errors
     /// Where the text is over a limit, is no PromQL, or its types don't fit.
     pub fn parse(text: &str, options: &ParseOptions) -> Result<Self, ParseError> {
         let expr = parse(text, options)?;
-        let plan = Plan::new(&expr);
         Ok(Self {
             text: text.to_owned(),
             expr,
-            plan,
         })
     }
 
     /// The type of its answer.
     pub fn value_type(&self) -> ValueType {
-        self.plan.value_type
+        self.expr.value_type()
     }
 
     /// Its selectors, in the order of the text.
@@ -52,7 +48,7 @@ impl Query {
         selectors
     }
 
-    /// Evaluates it.
+    /// Plans and evaluates it.
     ///
     /// # Errors
     /// Where the data don't fit the query, a limit is hit, storage fails, or it was stopped.
@@ -64,7 +60,9 @@ impl Query {
         limits: &EvalLimits,
         clock: &(dyn Clock + Sync),
     ) -> Result<Evaluation, EvalError> {
-        evaluate(&self.plan, source, time, options, limits, clock)
+        let planned = Plan::new(&self.expr, time);
+        let plan = planned.map_err(|error| EvalError::Execution(error.to_string()))?;
+        evaluate(&plan, source, time, options, limits, clock)
     }
 }
 

@@ -131,7 +131,12 @@ impl Run<'_> {
             deadline_ms: Some(self.clock.now_ms().saturating_add(left_ms)),
             cancel: self.cancel,
         };
-        let plan = Plan::new(expr);
+        let plan = Plan::new(expr, time).map_err(|error| {
+            ApiError::new(
+                ErrorType::BadData,
+                format!("invalid parameter \"query\": {error}"),
+            )
+        })?;
         let evaluation =
             promql::eval::evaluate(&plan, &source, time, options, &limits, self.clock)?;
         Ok(Outcome {

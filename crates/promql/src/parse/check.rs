@@ -4,7 +4,7 @@ use model::labels::METRIC_NAME;
 
 use super::{ParseError, ParseOptions};
 use crate::annotations::Pos;
-use crate::ast::{Aggregate, Binary, BinaryOp, Cardinality, Expr, ExprKind, Selector};
+use crate::ast::{Aggregate, Binary, Cardinality, Expr, ExprKind, Selector};
 use crate::eval::kernel::FunctionDef;
 use crate::value::ValueType;
 
@@ -48,9 +48,9 @@ impl Checker<'_> {
                 ValueType::Matrix
             }
             ExprKind::Call(def, args) => self.call(def, args, expr.pos)?,
-            ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, expr.pos)?,
+            ExprKind::Aggregate(aggregate) => self.aggregate(aggregate)?,
             ExprKind::Binary(binary) => self.binary(binary, expr.pos)?,
-            ExprKind::Negate(inner) => {
+            ExprKind::Negate(inner) | ExprKind::Plus(inner) => {
                 let kind = self.expr(inner)?;
                 if !matches!(kind, ValueType::Scalar | ValueType::Vector) {
                     let message = format!(
@@ -69,7 +69,9 @@ impl Checker<'_> {
     fn selector(&self, selector: &Selector, pos: Pos) -> Result<(), ParseError> {
         if let Some(name) = &selector.name {
             let named = |m: &&model::Matcher| &*m.name == METRIC_NAME;
-            if let Some(other) = selector.matchers.iter().filter(named).nth(1) {
+            let named: Vec<_> = selector.matchers.iter().filter(named).collect();
+            // The last is the one that stands in front of the braces.
+            if let [other, _, ..] = named.as_slice() {
                 let message = format!(
                     "metric name must not be set twice: {name:?} or {:?}",
                     other.value
@@ -107,6 +109,11 @@ impl Checker<'_> {
         }
         let (got, declared) = (args.len(), def.args.len());
         let name = def.name;
+        if name == "info"
+            && let Some(labels) = args.get(1)
+        {
+            self.data_labels(labels, pos)?;
+        }
         let variadic = usize::try_from(def.variadic).ok();
         let least = if def.variadic == 0 {
             declared
@@ -132,6 +139,9 @@ impl Checker<'_> {
         }
         let context = format!("call to function {name:?}");
         for (index, arg) in args.iter().enumerate() {
+            if name == "info" && index == 1 {
+                continue;
+            }
             if let Some(wanted) = def.args.get(index).or(def.args.last()) {
                 self.expect(arg, *wanted, &context)?;
             }
@@ -139,28 +149,37 @@ impl Checker<'_> {
         Ok(def.returns)
     }
 
-    fn aggregate(&self, aggregate: &Aggregate, pos: Pos) -> Checked {
-        let op = aggregate.op;
-        if op.is_experimental() && !self.options.experimental {
-            let message = format!(
-                "{} is experimental and not enabled (limits.experimental_promql allows it)",
-                op.name()
-            );
+    /// The second argument of `info`: matchers without a name, which may match an empty value.
+    fn data_labels(&self, arg: &Expr, pos: Pos) -> Result<(), ParseError> {
+        let kind = arg.value_type();
+        if kind != ValueType::Vector {
+            let (wanted, got) = (ValueType::Vector.name(), kind.name());
+            let message = format!("expected type {wanted} in call to function \"info\", got {got}");
             return self.error(pos, message);
         }
+        let message = match &arg.kind {
+            ExprKind::Selector(selector) if selector.name.is_none() => return Ok(()),
+            ExprKind::Selector(_) => "expected label selectors only, got vector selector instead",
+            _ => "expected label selectors only",
+        };
+        self.error(arg.pos, message.to_owned())
+    }
+
+    fn aggregate(&self, aggregate: &Aggregate) -> Checked {
         self.expect(&aggregate.expr, ValueType::Vector, "aggregation expression")?;
-        match (&aggregate.param, op.param_type()) {
-            (Some(param), Some(wanted)) => self.expect(param, wanted, "aggregation parameter")?,
-            (None, None) => {}
-            _ => {
-                let expected = 1 + usize::from(op.param_type().is_some());
-                let message = format!(
-                    "wrong number of arguments for aggregate expression provided, expected {expected}"
-                );
-                return self.error(pos, message);
-            }
+        if let (Some(param), Some(wanted)) = (&aggregate.param, aggregate.op.param_type()) {
+            self.expect(param, wanted, "aggregation parameter")?;
         }
         Ok(ValueType::Vector)
+    }
+
+    /// Where the operator stands: behind the left side.
+    fn operator(&self, binary: &Binary) -> Pos {
+        let behind = binary.lhs.pos.end;
+        let rest = self.text.get(behind as usize..).unwrap_or_default();
+        let blanks = rest.len() - rest.trim_start().len();
+        let start = behind + u32::try_from(blanks).unwrap_or_default();
+        Pos { start, end: start }
     }
 
     fn binary(&self, binary: &Binary, pos: Pos) -> Checked {
@@ -168,6 +187,26 @@ impl Checker<'_> {
         let op = binary.op;
         let matching = &binary.matching;
         let operand = |kind| matches!(kind, ValueType::Scalar | ValueType::Vector);
+        if binary.return_bool && !op.is_comparison() {
+            let message = "bool modifier can only be used on comparison operators";
+            return self.error(self.operator(binary), message.to_owned());
+        }
+        let scalars = lhs == ValueType::Scalar && rhs == ValueType::Scalar;
+        if scalars && op.is_comparison() && !binary.return_bool {
+            let message = "comparisons between scalars must use BOOL modifier";
+            return self.error(self.operator(binary), message.to_owned());
+        }
+        let shared = matching
+            .labels
+            .iter()
+            .find(|label| matching.include.contains(label));
+        if let Some(label) = shared.filter(|_| matching.on) {
+            let message = format!(
+                "label {:?} must not occur in ON and GROUP clause at once",
+                &**label
+            );
+            return self.error(self.operator(binary), message);
+        }
         if !operand(lhs) || !operand(rhs) {
             let message = "binary expression must contain only scalar and instant vector types";
             let at = if operand(lhs) {
@@ -177,28 +216,18 @@ impl Checker<'_> {
             };
             return self.error(at, message.to_owned());
         }
-        if binary.return_bool && !op.is_comparison() {
-            let message = "bool modifier can only be used on comparison operators";
+        if scalars && op.is_trim() {
+            let message = format!(
+                "operator {:?} not allowed for Scalar operations",
+                op.symbol()
+            );
+            return self.error(pos, message);
+        }
+        let fills = matching.fill_left.is_some() || matching.fill_right.is_some();
+        if fills && !self.options.experimental {
+            let message = "binop fill modifiers are experimental and not enabled \
+                           (limits.experimental_promql allows them)";
             return self.error(pos, message.to_owned());
-        }
-        if lhs == ValueType::Scalar && rhs == ValueType::Scalar {
-            if op.is_comparison() && !binary.return_bool {
-                let message = "comparisons between scalars must use BOOL modifier";
-                return self.error(pos, message.to_owned());
-            }
-            if op.is_set() {
-                return self.set_with_scalar(op, pos);
-            }
-            if op.is_trim() {
-                let message = format!(
-                    "operator {:?} not allowed for Scalar operations",
-                    op.symbol()
-                );
-                return self.error(pos, message);
-            }
-        }
-        if lhs != rhs && op.is_set() {
-            return self.set_with_scalar(op, pos);
         }
         if lhs != ValueType::Vector || rhs != ValueType::Vector {
             // Without labels to match, the modifiers say nothing: upstream lets them be.
@@ -206,18 +235,21 @@ impl Checker<'_> {
                 let message = "vector matching only allowed between instant vectors";
                 return self.error(pos, message.to_owned());
             }
-            let scalar = lhs == ValueType::Scalar && rhs == ValueType::Scalar;
-            return Ok(if scalar {
+            if fills {
+                let message = "filling in missing series only allowed between instant vectors";
+                return self.error(pos, message.to_owned());
+            }
+            if op.is_set() {
+                let symbol = op.symbol();
+                let message =
+                    format!("set operator {symbol:?} not allowed in binary scalar expression");
+                return self.error(pos, message);
+            }
+            return Ok(if scalars {
                 ValueType::Scalar
             } else {
                 ValueType::Vector
             });
-        }
-        let fills = matching.fill_left.is_some() || matching.fill_right.is_some();
-        if fills && !self.options.experimental {
-            let message = "fill modifiers are experimental and not enabled \
-                           (limits.experimental_promql allows them)";
-            return self.error(pos, message.to_owned());
         }
         if op.is_set()
             && matches!(
@@ -232,23 +264,6 @@ impl Checker<'_> {
             let message = "filling in missing series not allowed for set operators";
             return self.error(pos, message.to_owned());
         }
-        let shared = matching
-            .labels
-            .iter()
-            .find(|label| matching.include.contains(label));
-        if let Some(label) = shared.filter(|_| matching.on) {
-            let message = format!(
-                "label {:?} must not occur in ON and GROUP clause at once",
-                &**label
-            );
-            return self.error(pos, message);
-        }
         Ok(ValueType::Vector)
-    }
-
-    fn set_with_scalar(&self, op: BinaryOp, pos: Pos) -> Checked {
-        let symbol = op.symbol();
-        let message = format!("set operator {symbol:?} not allowed in binary scalar expression");
-        self.error(pos, message)
     }
 }

@@ -57,7 +57,10 @@ fn escape(
             bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
             return Ok(());
         }
-        c => return Err(format!("unknown escape sequence {c:?}")),
+        c => {
+            let code = u32::from(c);
+            return Err(format!("unknown escape sequence U+{code:04X} '{c}'"));
+        }
     };
     bytes.push(simple);
     Ok(())
@@ -100,9 +103,10 @@ pub(crate) fn number_length(text: &str) -> usize {
     at
 }
 
-/// Reads a number as Go does: decimal, hexadecimal, octal with a leading zero, `Inf`, `NaN`.
+/// Reads a number as Go does: decimal, hexadecimal, octal with a leading zero, `Inf`, `NaN`;
+/// underscores may stand between digits.
 pub(crate) fn parse_number(word: &str) -> Option<f64> {
-    let lower = word.to_ascii_lowercase();
+    let lower = without_underscores(&word.to_ascii_lowercase())?;
     if let Some(hex) = lower.strip_prefix("0x") {
         return i64::from_str_radix(hex, 16).ok().map(|value| value as f64);
     }
@@ -124,6 +128,26 @@ pub(crate) fn parse_number(word: &str) -> Option<f64> {
         }
         _ => None,
     }
+}
+
+/// Takes out underscores, each of which must stand between two digits.
+fn without_underscores(lower: &str) -> Option<String> {
+    let bytes = lower.as_bytes();
+    let hex = lower.starts_with("0x");
+    let digit = |at: Option<usize>| {
+        let c = at.and_then(|at| bytes.get(at));
+        c.is_some_and(|c| c.is_ascii_digit() || (hex && c.is_ascii_alphanumeric()))
+    };
+    let apart = |(at, _): (usize, char)| digit(at.checked_sub(1)) && digit(Some(at + 1));
+    let mut underscores = lower.char_indices().filter(|(_, c)| *c == '_');
+    underscores.all(apart).then(|| lower.replace('_', ""))
+}
+
+/// Whether a word looks like a duration, if perhaps one of wrong units or too long.
+pub(crate) fn is_duration(word: &str) -> bool {
+    let starts = word.starts_with(|c: char| c.is_ascii_digit());
+    let known = |c: char| c.is_ascii_digit() || "smhdwy".contains(c);
+    starts && word.chars().all(known) && word.ends_with(|c: char| c.is_ascii_alphabetic())
 }
 
 /// Reads a float as label values have it: signs and infinities allowed, nothing else than Go takes.
@@ -231,6 +255,11 @@ mod tests {
         check("1e-3", 0.001);
         check(".5", 0.5);
         check("5.", 5.0);
+        check("1_000_000", 1e6);
+        check("0x_53_AB", 21_419.0);
+        check(".123_4", 0.1234);
+        assert_eq!(parse_number("1__0"), None);
+        assert_eq!(parse_number("1_"), None);
         assert_eq!(parse_number("5m"), None);
     }
 

@@ -81,7 +81,7 @@ fn refuses_what_is_no_promql() {
     check_error("{a!~\"b|c\"}", "at least one non-empty matcher");
     check_error("{,}", "");
     check_error("foo{__name__=\"bar\"}", "metric name must not be set twice");
-    check_error("foo{a=\"b\" or c=\"d\"}", "unexpected \"or\"");
+    check_error("foo{a=\"b\" or c=\"d\"}", "unexpected identifier \"or\"");
     check_error("foo{a=~\"(\"}", "");
     check_error("no_such(foo)", "unknown function");
     check_error("\"abc", "unterminated quoted string");
@@ -198,5 +198,144 @@ proptest::proptest! {
         }
         let tight = words.concat();
         let _ = parse(&tight, &options());
+    }
+}
+
+#[test]
+fn computes_lengths_of_time() {
+    let check = |text: &str, printed: &str| {
+        let expr = parse(text, &options()).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(expr.to_string(), printed);
+    };
+    check("a[1800]", "a[30m]");
+    check("a[5m + 2 * step()]", "a[5m + 2 * step()]");
+    check("a[(5m)]", "a[(5m)]");
+    check("a[-5m+35m]", "a[-5m + 35m]");
+    check("a[1m:STEP()]", "a[1m:step()]");
+    check("a offset 2 ^ 2", "a offset 2s ^ 2");
+    check(
+        "a offset -min_of(step(), 1s)+8",
+        "a offset -min_of(step(), 1s) + 8",
+    );
+    check("a offset -(2m * 3)", "a offset -(2m * 3)");
+    check("a[5m] anchored offset 1m", "a[5m] anchored offset 1m");
+    check("a smoothed", "a smoothed");
+    check_error("a[5m - ]", "unexpected");
+    check_error("a[5m / 0]", "division by zero");
+    check_error("a[-5m]", "duration must be greater than 0");
+    check_error("a[5m and 3]", "unexpected character");
+    check_error("a[5m] anchored smoothed", "cannot be used together");
+    check_error("a[5m:] smoothed", "not supported for subqueries");
+    let stable = ParseOptions::default();
+    for text in ["a[5m + 1]", "a offset (5m)", "a[5m] anchored", "a smoothed"] {
+        let error = parse(text, &stable).err().map(|error| error.to_string());
+        assert!(
+            error.is_some_and(|error| error.contains("experimental")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn words_of_the_language_name_metrics_and_labels() {
+    for text in [
+        "sum",
+        "by",
+        "offset",
+        "start",
+        "step",
+        "fill",
+        "and and and",
+        "smoothed",
+        "sum{a=\"b\"}",
+        "count by (sum, bool, on, atan2) (min)",
+        "range[5m]",
+        "a + fill(0) fill",
+        "end()",
+        "sum by () (a)",
+        "a / on () group_left b",
+    ] {
+        let parsed = parse(text, &options());
+        assert!(parsed.is_ok(), "{text}: {:?}", parsed.err());
+    }
+    check_error("bool", "unexpected <bool>");
+    check_error("sum by (a", "unclosed left parenthesis");
+    check_error(
+        "sum by [a] (b)",
+        "unexpected \"[\" in grouping opts, expected \"(\"",
+    );
+    check_error(
+        "sum by (1) (b)",
+        "unexpected number \"1\" in grouping opts, expected label",
+    );
+    check_error(
+        "sum by (a b) (c)",
+        "in grouping opts, expected \",\" or \")\"",
+    );
+    check_error("sum by (a) b", "unexpected identifier \"b\" in aggregation");
+    check_error("a * group_left b", "unexpected <group_left>");
+    check_error(
+        "rate(a[5m],)",
+        "trailing commas not allowed in function call args",
+    );
+    check_error("sum()", "no arguments for aggregate expression provided");
+    check_error("sum(a, b)", "expected 1, got 2");
+    check_error("a b", "unexpected identifier \"b\"");
+    check_error("a)", "unexpected right parenthesis ')'");
+    check_error(
+        "a{b}",
+        "in label matching, expected label matching operator",
+    );
+    check_error(
+        "a{b=c}",
+        "unexpected identifier \"c\" in label matching, expected string",
+    );
+    check_error("a{1}", "unexpected character inside braces: '1'");
+    check_error(
+        "a @ b",
+        "unexpected identifier \"b\" in @, expected timestamp",
+    );
+    check_error(
+        "a offset b",
+        "in offset, expected number, duration, step(), or range()",
+    );
+    check_error("1 offset 5m", "offset modifier must be preceded by");
+    check_error(
+        "a offset 5m offset 5m",
+        "offset may not be set multiple times",
+    );
+    check_error("a @ 1 @ 2", "may not be set multiple times");
+    check_error(
+        "a offset 5m[5m]",
+        "no offset modifiers allowed before range",
+    );
+    check_error("sum(a)[5m]", "ranges only allowed for vector selectors");
+    check_error("a[5m", "unclosed left bracket");
+    check_error("a[5m:1m:1m]", "unexpected colon ':'");
+    check_error("1m1h", "not a valid duration string");
+    check_error("a = b", "unexpected \"=\"");
+    check_error("(a", "unclosed left parenthesis");
+}
+
+#[test]
+fn says_where_an_error_is() {
+    let place = |text: &str| parse(text, &options()).err().and_then(|error| error.place);
+    assert_eq!(place("a + (b c)"), Some((1, 8)));
+    assert_eq!(place("a +\n  no_such(b)"), Some((2, 3)));
+    assert_eq!(place("1  > 2"), Some((1, 4)));
+    assert_eq!(place("sum(rate(a))"), Some((1, 10)));
+}
+
+#[test]
+fn long_chains_need_no_deep_stack() {
+    let chain = |op: &str| vec!["a"; 1_000].join(op);
+    for text in [
+        chain(" + "),
+        chain("^"),
+        chain(" or "),
+        format!("{}a", "-".repeat(1_000)),
+    ] {
+        let expr = parse(&text, &options()).expect("a query");
+        assert_eq!(expr.to_string().replace(' ', ""), text.replace(' ', ""));
     }
 }

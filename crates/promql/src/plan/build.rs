@@ -9,7 +9,9 @@ use super::{
     SubqueryNode, VectorScalar, VectorVector,
 };
 use crate::annotations::Pos;
-use crate::ast::{AggregateOp, BinaryOp, Cardinality, Expr, ExprKind, Grouping, Selector};
+use crate::ast::{
+    AggregateOp, BinaryOp, Cardinality, Edge, Expr, ExprKind, Grouping, Length, Matching, Selector,
+};
 use crate::eval::kernel::{FunctionDef, Kernel, Special};
 use crate::eval::operator;
 use crate::value::ValueType;
@@ -57,7 +59,7 @@ fn build(expr: &Expr) -> (Node, bool) {
             let (source, invariant) = range_source(expr);
             (node(NodeKind::Window(source)), invariant)
         }
-        ExprKind::Paren(inner) => build(inner),
+        ExprKind::Paren(inner) | ExprKind::Plus(inner) => build(inner),
         ExprKind::Negate(inner) => match build(inner) {
             (
                 Node {
@@ -77,7 +79,10 @@ fn build(expr: &Expr) -> (Node, bool) {
             let wrapped = |(node, own): (Node, bool)| wrap(node, own && !invariant);
             let built = AggregateNode {
                 op: aggregate.op,
-                grouping: aggregate.grouping.clone(),
+                grouping: match &aggregate.grouping {
+                    Grouping::By(labels) => Grouping::By(sorted(labels)),
+                    Grouping::Without(labels) => Grouping::Without(sorted(labels)),
+                },
                 param: param.map(wrapped),
                 input: wrapped((input, input_invariant)),
             };
@@ -102,7 +107,11 @@ fn build(expr: &Expr) -> (Node, bool) {
                 (false, false) => NodeKind::VectorVector(Box::new(VectorVector {
                     op,
                     return_bool,
-                    matching: binary.matching.clone(),
+                    matching: Matching {
+                        labels: sorted(&binary.matching.labels),
+                        include: sorted(&binary.matching.include),
+                        ..binary.matching.clone()
+                    },
                     lhs,
                     rhs,
                 })),
@@ -123,6 +132,14 @@ fn build(expr: &Expr) -> (Node, bool) {
     }
 }
 
+/// Labels in order, each once.
+fn sorted(labels: &[Arc<str>]) -> Vec<Arc<str>> {
+    let mut labels = labels.to_vec();
+    labels.sort();
+    labels.dedup();
+    labels
+}
+
 /// Wraps a node so that it is computed once, where that makes a difference.
 fn wrap(node: Node, invariant: bool) -> Node {
     let plain = matches!(
@@ -141,8 +158,9 @@ fn wrap(node: Node, invariant: bool) -> Node {
 fn select(selector: &Selector) -> Select {
     Select {
         matchers: selector.matchers.clone(),
-        offset_ms: selector.offset_ms,
+        offset_ms: selector.offset.ms(),
         at: selector.at,
+        edge: selector.edge,
         labels: LabelsNeeded::All,
         name: selector.pinned_name().cloned(),
     }
@@ -150,17 +168,17 @@ fn select(selector: &Selector) -> Select {
 
 fn range_source(expr: &Expr) -> (RangeSource, bool) {
     match &expr.unparen().kind {
-        ExprKind::Range(selector, range_ms) => {
+        ExprKind::Range(selector, range) => {
             let invariant = selector.at.is_some();
-            (RangeSource::Select(select(selector), *range_ms), invariant)
+            (RangeSource::Select(select(selector), range.ms()), invariant)
         }
         ExprKind::Subquery(subquery) => {
             let (input, inner) = build(&subquery.expr);
             let built = SubqueryNode {
                 input: wrap(input, inner),
-                range_ms: subquery.range_ms,
-                step_ms: subquery.step_ms,
-                offset_ms: subquery.offset_ms,
+                range_ms: subquery.range.ms(),
+                step_ms: subquery.step.as_ref().map(Length::ms),
+                offset_ms: subquery.offset.ms(),
                 at: subquery.at,
             };
             (
@@ -179,6 +197,7 @@ impl Select {
             matchers: Vec::new(),
             offset_ms: 0,
             at: None,
+            edge: Edge::Open,
             labels: LabelsNeeded::All,
             name: None,
         }
@@ -358,7 +377,7 @@ fn depth(expr: &Expr) -> usize {
             depth(&aggregate.expr).max(aggregate.param.as_ref().map_or(0, depth))
         }
         ExprKind::Binary(binary) => depth(&binary.lhs).max(depth(&binary.rhs)),
-        ExprKind::Negate(expr) | ExprKind::Paren(expr) => depth(expr),
+        ExprKind::Negate(expr) | ExprKind::Plus(expr) | ExprKind::Paren(expr) => depth(expr),
     }
 }
 
