@@ -10,6 +10,7 @@ mod evaluate;
 mod exemplars;
 mod format;
 mod lookup;
+mod result;
 mod status;
 
 use std::sync::Arc;
@@ -111,7 +112,9 @@ impl Api {
             .route("/api/v1/features", get(status::features))
             .route("/api/v1/status/buildinfo", get(status::build_info))
             .route("/api/v1/status/tsdb", get(status::tsdb));
-        let routes = routes.with_state(Arc::clone(self));
+        let routes = routes
+            .method_not_allowed_fallback(method_not_allowed)
+            .with_state(Arc::clone(self));
         Router::new()
             .nest("/prometheus", routes.clone())
             .merge(routes)
@@ -179,16 +182,17 @@ impl Api {
         let longest = limits.query_timeout.as_duration();
         let timeout = timeout.map_or(longest, |asked| asked.min(longest));
         let deadline = started + timeout;
-        let late = |doing: &str| {
+        let late = |place: &str| {
             let text = format!(
-                "query timed out {doing}: the time limit is {timeout:?} (limit query_timeout, parameter timeout)"
+                "query timed out in {place}: the time limit is {timeout:?} (limit query_timeout, parameter timeout)"
             );
             ApiError::new(ErrorType::Timeout, text)
         };
+        if timeout.is_zero() {
+            return Err(late("query queue"));
+        }
         let turn = tokio::time::timeout_at(deadline, self.turns.take(&asker.tenant, &limits));
-        let turn = turn
-            .await
-            .map_err(|_| late("while it waited for its turn"))?;
+        let turn = turn.await.map_err(|_| late("query queue"))?;
         let turn = turn.map_err(|e| ApiError::new(ErrorType::TooManyRequests, e.to_string()))?;
         let waited = started.elapsed();
         self.metrics.waited(waited);
@@ -209,7 +213,7 @@ impl Api {
             job.finish(work(&job)?)
         });
         match tokio::time::timeout_at(deadline, receiver).await {
-            Err(_) => Err(late("in evaluation")),
+            Err(_) => Err(late("expression evaluation")),
             Ok(Err(_)) => Err(ApiError::new(
                 ErrorType::Internal,
                 "the query panicked; the log has the details",
@@ -312,6 +316,16 @@ where
     S: Clone + Send + Sync + 'static,
 {
     get(handler.clone()).post(handler)
+}
+
+/// What a method gets that a path does not take.
+async fn method_not_allowed() -> (http::StatusCode, &'static str) {
+    (http::StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
+}
+
+/// What a path gets that there is not.
+pub async fn not_found() -> (http::StatusCode, &'static str) {
+    (http::StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
 impl FromRequestParts<Arc<Api>> for Asker {

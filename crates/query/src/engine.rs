@@ -20,6 +20,13 @@ use crate::api::error::{ApiError, ErrorType, error_type};
 /// The resolution of subqueries that name none, in milliseconds.
 const SUBQUERY_STEP_MS: i64 = 60_000;
 
+/// So many warnings, and so many infos, are told of a query.
+const MAX_ANNOTATIONS: usize = 10;
+
+/// How the parser says that a selector would select all series. Requests that look series up say
+/// it in words of their own.
+const SELECTS_ALL: &str = "must contain at least one non-empty matcher";
+
 /// What an evaluation comes to.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -43,12 +50,16 @@ pub fn parse(text: &str, limits: &Limits) -> Result<Expr, ParseError> {
     promql::parse::parse(text, &options(limits))
 }
 
-/// Parses a series selector, as in `match[]`, within the tenant's limits.
+/// Parses a series selector, as in `match[]`, within the tenant's limits: no matchers where it
+/// would select all series, whether they have the labels or not.
 ///
 /// # Errors
 /// Where the text is no selector, or too long.
 pub fn parse_selector(text: &str, limits: &Limits) -> Result<Vec<Matcher>, ParseError> {
-    promql::parse::parse_selector(text, &options(limits))
+    match promql::parse::parse_selector(text, &options(limits)) {
+        Err(error) if error.message.ends_with(SELECTS_ALL) => Ok(Vec::new()),
+        result => result,
+    }
 }
 
 fn options(limits: &Limits) -> ParseOptions {
@@ -140,13 +151,23 @@ impl Run<'_> {
         let evaluation =
             promql::eval::evaluate(&plan, &source, time, options, &limits, self.clock)?;
         Ok(Outcome {
-            warnings: evaluation.annotations.warnings(text),
-            infos: evaluation.annotations.infos(text),
+            warnings: told(evaluation.annotations.warnings(text), "warning"),
+            infos: told(evaluation.annotations.infos(text), "info"),
             value: evaluation.value,
             samples: evaluation.stats.samples,
             peak_bytes: evaluation.stats.peak_memory_bytes,
         })
     }
+}
+
+/// The first of the annotations, and how many there are more.
+fn told(mut all: Vec<String>, kind: &str) -> Vec<String> {
+    let more = all.len().saturating_sub(MAX_ANNOTATIONS);
+    if more > 0 {
+        all.truncate(MAX_ANNOTATIONS);
+        all.push(format!("{more} more {kind} annotations omitted"));
+    }
+    all
 }
 
 impl From<EvalError> for ApiError {

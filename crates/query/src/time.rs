@@ -17,22 +17,24 @@ pub fn parse_time(text: &str) -> Option<TimestampMs> {
     parse_rfc3339(text)
 }
 
-/// Reads seconds with a fraction, or a duration such as `1h30m`; may be negative or zero.
+/// Reads seconds with a fraction, which may be negative or zero, or a duration such as `1h30m`.
+/// What is less than a millisecond is cut off.
 pub fn parse_duration(text: &str) -> Option<i64> {
     if let Ok(seconds) = text.parse::<f64>() {
-        return ms_of(seconds).filter(|ms| ms.unsigned_abs() < FAR_MS.unsigned_abs());
+        let nanoseconds = seconds * 1e9;
+        // The same bounds as those of a duration in nanoseconds.
+        return (nanoseconds.abs() <= i64::MAX as f64).then_some(nanoseconds as i64 / 1_000_000);
     }
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(rest) => (-1, rest),
-        None => (1, text),
-    };
-    let duration: DurationMs = digits.parse().ok()?;
-    Some(sign * duration.0).filter(|ms| ms.unsigned_abs() < FAR_MS.unsigned_abs())
+    let duration: DurationMs = text.parse().ok()?;
+    Some(duration.0).filter(|ms| *ms <= i64::MAX / 1_000_000)
 }
 
-/// Seconds to the nearest millisecond; infinities become the ends of `i64`.
+/// Seconds to milliseconds, of which the fraction alone is rounded; infinities become the ends of
+/// `i64`.
 fn ms_of(seconds: f64) -> Option<i64> {
-    (!seconds.is_nan()).then(|| (seconds * 1000.0).round() as i64)
+    let fraction = (seconds.fract() * 1000.0).round() as i64;
+    let whole = (seconds.trunc() * 1000.0) as i64;
+    (!seconds.is_nan()).then(|| whole.saturating_add(fraction))
 }
 
 /// `2006-01-02T15:04:05.999Z`, or with an offset such as `+02:00`; years of four digits, and the
@@ -208,7 +210,12 @@ mod tests {
         check("15", Some(15_000));
         check("0.5", Some(500));
         check("1h30m", Some(5_400_000));
-        check("-5m", Some(-300_000));
+        check("-0.5", Some(-500));
+        check("0.0019", Some(1));
+        check("0.0009", Some(0));
+        check("-5m", None);
+        check("NaN", None);
+        check("300y", None);
         check("1e300", None);
         check("-1e300", None);
         check("-Inf", None);

@@ -79,7 +79,8 @@ impl App {
     pub(crate) fn router(self: &Arc<Self>) -> Router {
         let roles = self.distributor.router().merge(self.query.router());
         let roles = roles.layer(from_fn_with_state(Arc::clone(self), only_when_ready));
-        pages::routes().with_state(Arc::clone(self)).merge(roles)
+        let pages = pages::routes().with_state(Arc::clone(self));
+        pages.merge(roles).fallback(query::api::not_found)
     }
 
     /// Writes the metrics of all roles in the text format of Prometheus.

@@ -28,11 +28,19 @@ impl ApiError {
         StatusCode::from_u16(self.kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// A parameter that can't be read as PromQL.
-    pub fn promql(name: &str, error: &ParseError) -> Self {
+    /// A text that can't be read as PromQL.
+    pub fn promql(error: &ParseError) -> Self {
         match error.kind {
-            ErrorKind::Invalid => Self::parameter(name, error),
+            ErrorKind::Invalid => Self::new(ErrorType::BadData, error.to_string()),
             kind => Self::new(error_type(kind), error.message.clone()),
+        }
+    }
+
+    /// The parameter `query` that can't be read as PromQL.
+    pub fn query(error: &ParseError) -> Self {
+        match error.kind {
+            ErrorKind::Invalid => Self::parameter("query", error),
+            _ => Self::promql(error),
         }
     }
 

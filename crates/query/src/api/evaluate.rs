@@ -5,26 +5,19 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
-use model::labels::Labels;
-use model::time::TimestampMs;
 use promql::eval::QueryTime;
-use promql::value::{PointValue, QueryValue, Series, ValueType, VectorPoint};
+use promql::value::ValueType;
 use serde_json::json;
 use tokio::time::Instant;
-use wire::api_json;
 
 use super::answer::{Answer, TRUNCATED};
-use super::body::BodyBuilder;
 use super::error::{ApiError, ErrorType};
 use super::params::Params;
-use super::{Api, Asked, Asker, Job, Shared};
+use super::{Api, Asked, Asker, Job, Shared, result};
 use crate::engine::{self, Outcome, Run};
 
 /// Points a series of a range query may have.
 const MAX_POINTS: i64 = 11_000;
-
-/// About the bytes of a histogram of a result.
-const HISTOGRAM_BYTES: usize = 512;
 
 /// What is asked for.
 struct Wanted {
@@ -57,14 +50,14 @@ pub(crate) async fn range(State(api): Shared, asker: Asker, asked: Asked) -> Res
     evaluate(&api, "query_range", asker, wanted).await
 }
 
+/// Reads the rest. Of several wrong parameters the one is told that Prometheus looks at first.
 fn wanted(params: &Params, limit: usize, time: QueryTime) -> Result<Wanted, ApiError> {
-    let lookback = params.positive_duration("lookback_delta")?;
     Ok(Wanted {
-        query: params.get("query").unwrap_or_default().to_owned(),
         time,
         limit,
-        lookback_ms: lookback.map(|d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
-        timeout: params.positive_duration("timeout")?,
+        timeout: params.timeout()?,
+        lookback_ms: params.lookback_ms()?,
+        query: params.get("query").unwrap_or_default().to_owned(),
         stats: params.get("stats").is_some(),
     })
 }
@@ -78,17 +71,14 @@ fn range_time(params: &Params) -> Result<QueryTime, ApiError> {
             "end timestamp must not be before start time",
         ));
     }
-    let step = params.duration_ms("step")?;
-    let step =
-        step.ok_or_else(|| ApiError::parameter("step", "cannot parse \"\" to a valid duration"))?;
+    let step = params.required_duration_ms("step")?;
     if step <= 0 {
-        let reason =
-            "zero or negative query resolution step widths are not accepted; try a positive number";
+        let reason = "zero or negative query resolution step widths are not accepted. Try a positive integer";
         return Err(ApiError::parameter("step", reason));
     }
     // Both ends are within a quarter of i64: no overflow.
     if (end - start) / step > MAX_POINTS {
-        let text = "exceeded maximum resolution of 11,000 points per timeseries; ask for a shorter range or a larger step";
+        let text = "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)";
         return Err(ApiError::new(ErrorType::BadData, text));
     }
     Ok(QueryTime::range(start, end, step))
@@ -113,7 +103,7 @@ async fn evaluate(
 fn answer(job: &Job, wanted: Wanted) -> Result<Answer, ApiError> {
     let started = Instant::now();
     let parsed = engine::parse(&wanted.query, &job.limits);
-    let expr = parsed.map_err(|e| ApiError::promql("query", &e))?;
+    let expr = parsed.map_err(|e| ApiError::query(&e))?;
     check_type(expr.value_type(), wanted.time)?;
     let run = Run {
         read: &*job.api.deps.read,
@@ -129,7 +119,7 @@ fn answer(job: &Job, wanted: Wanted) -> Result<Answer, ApiError> {
     let samples = outcome.as_ref().map_or(0, |outcome| outcome.samples);
     job.api.ran(job, &wanted.query, took, samples);
     let mut outcome = outcome?;
-    let cut = truncate(&mut outcome.value, wanted.limit);
+    let cut = result::truncate(&mut outcome.value, wanted.limit);
     let stats = wanted.stats.then(|| stats(job, &outcome, took));
     let Outcome {
         value,
@@ -140,30 +130,20 @@ fn answer(job: &Job, wanted: Wanted) -> Result<Answer, ApiError> {
     if cut {
         warnings.push(TRUNCATED.to_owned());
     }
-    let data_bytes = bytes_of(&value);
-    let mut answer = Answer::new(move |out| push_result(out, &value, stats.as_ref()));
+    let data_bytes = result::bytes_of(&value);
+    let mut answer = Answer::new(move |out| {
+        out.text.push(b'{');
+        result::push(out, &value);
+        if let Some(stats) = stats {
+            out.text.extend_from_slice(b",\"stats\":");
+            out.text.extend_from_slice(stats.to_string().as_bytes());
+        }
+        out.text.push(b'}');
+    });
     answer.warnings = warnings;
     answer.infos = infos;
     answer.data_bytes = data_bytes;
     Ok(answer)
-}
-
-/// About the bytes a value takes.
-fn bytes_of(value: &QueryValue) -> usize {
-    let labels = |labels: &Labels| size_of::<Series>() + labels.heap_bytes();
-    match value {
-        QueryValue::Scalar(..) => 0,
-        QueryValue::String(_, text) => text.len(),
-        QueryValue::Vector(points) => points.iter().map(|point| labels(&point.labels)).sum(),
-        QueryValue::Matrix(all) => {
-            let each = all.iter().map(|series| {
-                labels(&series.labels)
-                    + size_of_val(series.floats.as_slice())
-                    + series.histograms.len() * HISTOGRAM_BYTES
-            });
-            each.sum()
-        }
-    }
 }
 
 /// A range query has a number at each step: neither windows nor texts.
@@ -176,19 +156,6 @@ fn check_type(found: ValueType, time: QueryTime) -> Result<(), ApiError> {
         found.name()
     );
     Err(ApiError::parameter("query", reason))
-}
-
-/// Leaves so many series, and says whether there were more.
-fn truncate(value: &mut QueryValue, limit: usize) -> bool {
-    if limit == 0 {
-        return false;
-    }
-    match value {
-        QueryValue::Vector(all) if all.len() > limit => all.truncate(limit),
-        QueryValue::Matrix(all) if all.len() > limit => all.truncate(limit),
-        _ => return false,
-    }
-    true
 }
 
 fn stats(job: &Job, outcome: &Outcome, took: Duration) -> serde_json::Value {
@@ -208,79 +175,4 @@ fn stats(job: &Job, outcome: &Outcome, took: Duration) -> serde_json::Value {
             "peakMemoryBytes": outcome.peak_bytes,
         },
     })
-}
-
-fn push_result(out: &mut BodyBuilder, value: &QueryValue, stats: Option<&serde_json::Value>) {
-    out.text.extend_from_slice(b"{\"resultType\":\"");
-    out.text
-        .extend_from_slice(value.value_type().api_name().as_bytes());
-    out.text.extend_from_slice(b"\",\"result\":");
-    match value {
-        QueryValue::Scalar(t, v) => api_json::float_point(&mut out.text, *t, *v),
-        QueryValue::String(t, text) => push_string(&mut out.text, *t, text),
-        QueryValue::Vector(points) => push_list(out, points, push_vector_point),
-        QueryValue::Matrix(series) => push_list(out, series, push_series),
-    }
-    if let Some(stats) = stats {
-        out.text.extend_from_slice(b",\"stats\":");
-        out.text.extend_from_slice(stats.to_string().as_bytes());
-    }
-    out.text.push(b'}');
-}
-
-fn push_list<T>(out: &mut BodyBuilder, items: &[T], each: impl Fn(&mut BodyBuilder, &T)) {
-    out.text.push(b'[');
-    for (at, item) in items.iter().enumerate() {
-        if at > 0 {
-            out.text.push(b',');
-        }
-        each(out, item);
-        if !out.flush_full() {
-            return;
-        }
-    }
-    out.text.push(b']');
-}
-
-fn push_string(out: &mut Vec<u8>, t: TimestampMs, text: &str) {
-    out.push(b'[');
-    api_json::timestamp(out, t);
-    out.push(b',');
-    api_json::string(out, text);
-    out.push(b']');
-}
-
-fn push_vector_point(out: &mut BodyBuilder, point: &VectorPoint) {
-    let out = &mut out.text;
-    out.extend_from_slice(b"{\"metric\":");
-    api_json::labels(out, &point.labels);
-    match &point.value {
-        PointValue::Float(v) => {
-            out.extend_from_slice(b",\"value\":");
-            api_json::float_point(out, point.t, *v);
-        }
-        PointValue::Histogram(histogram) => {
-            out.extend_from_slice(b",\"histogram\":");
-            api_json::histogram_point(out, point.t, histogram);
-        }
-    }
-    out.push(b'}');
-}
-
-fn push_series(out: &mut BodyBuilder, series: &Series) {
-    out.text.extend_from_slice(b"{\"metric\":");
-    api_json::labels(&mut out.text, &series.labels);
-    if !series.floats.is_empty() {
-        out.text.extend_from_slice(b",\"values\":");
-        push_list(out, &series.floats, |out, (t, v)| {
-            api_json::float_point(&mut out.text, *t, *v)
-        });
-    }
-    if !series.histograms.is_empty() {
-        out.text.extend_from_slice(b",\"histograms\":");
-        push_list(out, &series.histograms, |out, (t, h)| {
-            api_json::histogram_point(&mut out.text, *t, h);
-        });
-    }
-    out.text.push(b'}');
 }

@@ -8,7 +8,7 @@ use wire::api_json;
 use wire::service::LookupRequest;
 
 use super::answer::Answer;
-use super::error::ApiError;
+use super::error::{ApiError, ErrorType};
 use super::{Asked, Asker, Shared};
 use crate::engine;
 
@@ -16,6 +16,10 @@ pub(crate) async fn exemplars(State(api): Shared, asker: Asker, asked: Asked) ->
     let endpoint = "query_exemplars";
     let wanted = asked.and_then(|params| {
         let range = params.range()?;
+        if range.is_empty() {
+            let text = "end timestamp must not be before start timestamp";
+            return Err(ApiError::new(ErrorType::BadData, text));
+        }
         let query = params.get("query").unwrap_or_default().to_owned();
         Ok((query, range))
     });
@@ -24,7 +28,7 @@ pub(crate) async fn exemplars(State(api): Shared, asker: Asker, asked: Asked) ->
         Ok((query, range)) => {
             api.run(endpoint, asker, None, move |job| {
                 let parsed = engine::parse(&query, &job.limits);
-                let expr = parsed.map_err(|e| ApiError::parameter("query", e))?;
+                let expr = parsed.map_err(|e| ApiError::promql(&e))?;
                 let matcher_sets = engine::selectors(&expr);
                 // No set would mean all series: a query without selectors looks at none.
                 if matcher_sets.is_empty() {

@@ -15,7 +15,7 @@ pub(crate) async fn format(State(api): Shared, asker: Asker, asked: Asked) -> Re
             let query = params.get("query").unwrap_or_default().to_owned();
             api.run("other", asker, None, move |job| {
                 let parsed = engine::parse(&query, &job.limits);
-                let expr = parsed.map_err(|e| ApiError::promql("query", &e))?;
+                let expr = parsed.map_err(|e| ApiError::query(&e))?;
                 Ok(Answer::value(expr.pretty().into()))
             })
             .await

@@ -25,20 +25,21 @@ const MAX_MATCHER_SETS: usize = 100;
 pub(crate) async fn series(State(api): Shared, asker: Asker, asked: Asked) -> Response {
     let endpoint = "series";
     let work = asked.and_then(|params| {
-        let lookup = lookup(&params)?;
-        if lookup.selectors.is_empty() {
-            return Err(ApiError::new(
-                ErrorType::BadData,
-                "no match[] parameter provided",
-            ));
+        if params.all("match[]").next().is_none() {
+            let text = "no match[] parameter provided";
+            return Err(ApiError::new(ErrorType::BadData, text));
         }
-        Ok(lookup)
+        lookup(&params)
     });
     match work {
         Err(error) => api.refuse(endpoint, error),
         Ok(lookup) => {
             api.run(endpoint, asker, None, move |job| {
-                let request = lookup.request(job)?;
+                let named = |error: ApiError| match error.kind {
+                    ErrorType::BadData => ApiError::parameter("match[]", error),
+                    _ => error,
+                };
+                let request = lookup.request(job).map_err(named)?;
                 let found = job.api.deps.read.series(&job.tenant, &request)?;
                 Ok(Answer::list(found.items, api_json::labels).truncated(found.truncated))
             })
@@ -133,31 +134,25 @@ fn matcher_sets(selectors: &[String], job: &Job) -> Result<Vec<Vec<Matcher>>, Ap
     let mut sets = Vec::new();
     for text in selectors {
         let set = engine::parse_selector(text, &job.limits);
-        let set = set.map_err(|e| ApiError::parameter("match[]", e))?;
-        if set.iter().all(Matcher::matches_empty) {
-            let reason = "match[] must contain at least one non-empty matcher";
-            return Err(ApiError::parameter("match[]", reason));
-        }
-        sets.push(set);
+        sets.push(set.map_err(|error| ApiError::promql(&error))?);
+    }
+    // All are read before one is weighed.
+    if sets
+        .iter()
+        .any(|set| set.iter().all(Matcher::matches_empty))
+    {
+        let text = "match[] must contain at least one non-empty matcher";
+        return Err(ApiError::new(ErrorType::BadData, text));
     }
     Ok(sets)
 }
 
 pub(crate) async fn metadata(State(api): Shared, asker: Asker, asked: Asked) -> Response {
     let wanted = asked.and_then(|params| {
-        let number = |name: &str| match params.get(name) {
-            None => Ok(None),
-            // A negative number means no limit, as in Prometheus.
-            Some(text) => text
-                .parse::<i64>()
-                .map(|n| usize::try_from(n).ok())
-                .map_err(|_| ApiError::parameter(name, format!("{text:?} is not a number"))),
-        };
-        let metric = params.get("metric").map(str::to_owned);
         Ok((
-            metric,
-            number("limit")?,
-            number("limit_per_metric")?.filter(|n| *n > 0),
+            params.get("metric").map(str::to_owned),
+            params.count("limit")?,
+            params.count("limit_per_metric")?.filter(|n| *n > 0),
         ))
     });
     match wanted {

@@ -1,5 +1,6 @@
 //! The parameters of a request: of its URL and, with POST, of its form.
 
+use std::num::IntErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -136,33 +137,54 @@ impl Params {
         let Some(text) = self.get(name) else {
             return Ok(None);
         };
-        let wrong =
-            || ApiError::parameter(name, format!("cannot parse {text:?} to a valid timestamp"));
+        let wrong = || {
+            let reason = format!("invalid time value for '{name}': {}", no_timestamp(text));
+            ApiError::parameter(name, reason)
+        };
         parse_time(text).map(Some).ok_or_else(wrong)
     }
 
     /// A time that must be there.
     pub fn required_time(&self, name: &str) -> Result<TimestampMs, ApiError> {
-        let missing = || ApiError::parameter(name, "cannot parse \"\" to a valid timestamp");
-        self.time(name)?.ok_or_else(missing)
+        let text = self.get(name).unwrap_or_default();
+        parse_time(text).ok_or_else(|| ApiError::parameter(name, no_timestamp(text)))
     }
 
     /// A duration in milliseconds that may be missing.
     pub fn duration_ms(&self, name: &str) -> Result<Option<i64>, ApiError> {
+        self.duration(name)
+            .map_err(|error| ApiError::parameter(name, error))
+    }
+
+    /// A duration in milliseconds that must be there.
+    pub fn required_duration_ms(&self, name: &str) -> Result<i64, ApiError> {
+        let missing = || ApiError::parameter(name, no_duration(""));
+        self.duration_ms(name)?.ok_or_else(missing)
+    }
+
+    /// `timeout`: no time at all where it is not above zero.
+    pub fn timeout(&self) -> Result<Option<Duration>, ApiError> {
+        let ms = self.duration_ms("timeout")?;
+        Ok(ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0))))
+    }
+
+    /// `lookback_delta` in milliseconds; one that is not above zero counts as missing.
+    pub fn lookback_ms(&self) -> Result<Option<i64>, ApiError> {
+        let ms = self.duration("lookback_delta").map_err(|error| {
+            let text = format!("error parsing lookback delta duration: {error}");
+            ApiError::new(ErrorType::BadData, text)
+        })?;
+        Ok(ms.filter(|ms| *ms > 0))
+    }
+
+    fn duration(&self, name: &str) -> Result<Option<i64>, String> {
         let Some(text) = self.get(name) else {
             return Ok(None);
         };
-        let wrong =
-            || ApiError::parameter(name, format!("cannot parse {text:?} to a valid duration"));
-        parse_duration(text).map(Some).ok_or_else(wrong)
-    }
-
-    /// A duration above zero that may be missing.
-    pub fn positive_duration(&self, name: &str) -> Result<Option<Duration>, ApiError> {
-        match self.duration_ms(name)? {
-            Some(ms) if ms <= 0 => Err(ApiError::parameter(name, "must be above zero")),
-            Some(ms) => Ok(Some(Duration::from_millis(ms.unsigned_abs()))),
-            None => Ok(None),
+        match parse_duration(text) {
+            Some(ms) => Ok(Some(ms)),
+            None if is_number(text) => Err(format!("{}. It overflows int64", no_duration(text))),
+            None => Err(no_duration(text)),
         }
     }
 
@@ -171,23 +193,47 @@ impl Params {
         let Some(text) = self.get("limit") else {
             return Ok(0);
         };
-        let wrong = || ApiError::parameter("limit", format!("{text:?} is not a number from 0"));
-        let limit: u64 = text.parse().map_err(|_: std::num::ParseIntError| wrong())?;
-        Ok(usize::try_from(limit).unwrap_or(usize::MAX))
+        let limit: i64 = text.parse().map_err(|error: std::num::ParseIntError| {
+            let wrong = match error.kind() {
+                IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+                _ => "invalid syntax",
+            };
+            // As its clients know it.
+            ApiError::parameter("limit", format!("strconv.Atoi: parsing {text:?}: {wrong}"))
+        })?;
+        usize::try_from(limit)
+            .map_err(|_| ApiError::parameter("limit", "limit must be non-negative"))
     }
 
-    /// `start` and `end`, both within the range; missing ones are the ends of time.
+    /// A number of items, where a negative one means all.
+    pub fn count(&self, name: &str) -> Result<Option<usize>, ApiError> {
+        let Some(text) = self.get(name) else {
+            return Ok(None);
+        };
+        let wrong = |_| ApiError::new(ErrorType::BadData, format!("{name} must be a number"));
+        Ok(usize::try_from(text.parse::<i64>().map_err(wrong)?).ok())
+    }
+
+    /// `start` and `end`, both within the range; missing ones are the ends of time. Where the end
+    /// lies before the start the range is empty.
     pub fn range(&self) -> Result<TimeRange, ApiError> {
         let start = self.time("start")?.unwrap_or(-FAR_MS);
         let end = self.time("end")?.unwrap_or(FAR_MS);
-        if end < start {
-            return Err(ApiError::parameter(
-                "end",
-                "end timestamp must not be before start timestamp",
-            ));
-        }
-        Ok(TimeRange::inclusive(start, end))
+        Ok(TimeRange::inclusive(start, end.max(start - 1)))
     }
+}
+
+fn no_timestamp(text: &str) -> String {
+    format!("cannot parse {text:?} to a valid timestamp")
+}
+
+fn no_duration(text: &str) -> String {
+    format!("cannot parse {text:?} to a valid duration")
+}
+
+/// Whether a text is a number, however large.
+fn is_number(text: &str) -> bool {
+    text.parse::<f64>().is_ok_and(|number| !number.is_nan())
 }
 
 #[cfg(test)]
@@ -210,29 +256,52 @@ mod tests {
             let params = Params::from_text(text).unwrap();
             let found = [
                 params.time("t").err(),
-                params.positive_duration("d").err(),
+                params.duration_ms("d").err(),
+                params.lookback_ms().err(),
                 params.limit().err(),
-                params.range().err(),
+                params.count("n").err(),
             ];
             let messages: Vec<String> = found.into_iter().flatten().map(|e| e.message).collect();
             assert_eq!(messages, [expected], "{text}");
         };
         check(
             "t=x",
-            r#"invalid parameter "t": cannot parse "x" to a valid timestamp"#,
+            r#"invalid parameter "t": invalid time value for 't': cannot parse "x" to a valid timestamp"#,
         );
         check(
             "d=x",
             r#"invalid parameter "d": cannot parse "x" to a valid duration"#,
         );
-        check("d=0", r#"invalid parameter "d": must be above zero"#);
+        check(
+            "d=-1e300",
+            r#"invalid parameter "d": cannot parse "-1e300" to a valid duration. It overflows int64"#,
+        );
+        check(
+            "lookback_delta=x",
+            r#"error parsing lookback delta duration: cannot parse "x" to a valid duration"#,
+        );
         check(
             "limit=-1",
-            r#"invalid parameter "limit": "-1" is not a number from 0"#,
+            r#"invalid parameter "limit": limit must be non-negative"#,
         );
         check(
-            "start=2&end=1",
-            r#"invalid parameter "end": end timestamp must not be before start timestamp"#,
+            "limit=1.5",
+            r#"invalid parameter "limit": strconv.Atoi: parsing "1.5": invalid syntax"#,
         );
+        check(
+            "limit=99999999999999999999",
+            r#"invalid parameter "limit": strconv.Atoi: parsing "99999999999999999999": value out of range"#,
+        );
+        check("n=many", "n must be a number");
+    }
+
+    #[test]
+    fn what_is_not_above_zero() {
+        let params = Params::from_text("timeout=-1&lookback_delta=0&n=-1").unwrap();
+        assert_eq!(params.timeout().unwrap(), Some(Duration::ZERO));
+        assert_eq!(params.lookback_ms().unwrap(), None);
+        assert_eq!(params.count("n").unwrap(), None);
+        let params = Params::from_text("start=2&end=1").unwrap();
+        assert!(params.range().unwrap().is_empty());
     }
 }

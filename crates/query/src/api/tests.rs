@@ -210,25 +210,37 @@ async fn wrong_parameters_are_named() {
         "query?query=sum(",
         "query?query=up&time=now",
         "query?query=up&timeout=0",
+        "query?query=up&timeout=x",
+        "query?query=up&timeout=x&lookback_delta=y",
+        "query?query=sum(&lookback_delta=y",
+        "query?query=sum(&limit=-1&time=now",
         "query?query=up&limit=x",
-        "query?query=up&lookback_delta=-5m",
         "query_range?query=up&end=1&step=1",
         "query_range?query=up&start=0&step=1",
         "query_range?query=up&start=0&end=1",
         "query_range?query=up&start=0&end=1&step=0",
         "query_range?query=up&start=0&end=1&step=often",
+        "query_range?query=up&start=0&end=1&step=1e300",
         "query_range?query=up&start=2&end=1&step=1",
+        "query_range?query=sum(&start=0&end=1&step=1",
         "query_range?query=up&start=0&end=1000000&step=1",
         "query_range?query=up%5B5m%5D&start=0&end=1&step=1",
         "query_exemplars?query=sum(&start=0",
+        "query_exemplars?query=up&start=5&end=4",
         "series",
         "series?match[]=%7B",
         "series?match[]=%7Ba%3D%22%22%7D",
         "series?match[]=sum(up)",
-        "series?match[]=up&start=5&end=4",
+        "series?match[]=%7B%7D&match[]=up%7B",
+        "series?limit=some",
+        "series?match[]=up%7B&start=x",
+        "labels?match[]=up%7B",
+        "labels?match[]=%7B%7D",
+        "label/job/values?match[]=%7B%7D&end=x",
         "labels?limit=-1",
         "label/U__/values",
         "metadata?limit=all",
+        "metadata?limit_per_metric=all",
         "status/tsdb?limit=0",
         "status/tsdb?limit=10001",
         "format_query?query=)",
@@ -247,15 +259,18 @@ async fn lookups() {
         "series?match[]=up",
         "series?match[]=up&match[]=%7B%22http.requests%22%7D&limit=1",
         "series?match[]=up&start=2000",
+        "series?match[]=up&start=5&end=4",
         "labels",
         "labels?match[]=up&limit=40000",
         "labels?limit=1",
+        "labels?start=5&end=4",
         "label/job/values",
         "label/nothing/values",
         "label/U__http_2e_status/values",
         "label/__name__/values?match[]=%7Bjob%3D~%22.%2B%22%7D",
         "metadata?limit=1",
         "metadata?limit=0",
+        "metadata?limit=-1&limit_per_metric=-1&metric=up",
         "metadata?metric=up&limit_per_metric=1",
         "query_exemplars?query=rate(up%5B5m%5D)",
         "query_exemplars?query=test&start=1792342342342&end=1792345942342",
@@ -295,6 +310,39 @@ async fn both_roots_and_methods() {
     let request = post("/api/v1/label/job/values", String::new());
     let response = api.router().oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(response.headers()[header::ALLOW], "GET,HEAD");
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, "Method Not Allowed\n");
+}
+
+/// A form's parameters come first, those of the URL behind them; of a list all count.
+#[tokio::test]
+async fn parameters_given_twice() {
+    let vector = async |path: &str, form: &str| {
+        let (status, value) = send(&api(), post(path, form.to_owned())).await;
+        assert_eq!(status, StatusCode::OK, "{value}");
+        value["data"]["result"][0]["value"][1].to_string()
+    };
+    let path = "/api/v1/query?query=vector(1)&query=vector(2)";
+    assert_eq!(vector(path, "").await, "\"1\"");
+    assert_eq!(vector(path, "query=vector(3)").await, "\"3\"");
+    let form = "match[]=up".to_owned();
+    let path = "/api/v1/series?match[]=%7B%22http.requests%22%7D&match[]=up";
+    let (_, value) = send(&api(), post(path, form)).await;
+    assert_eq!(value["data"].as_array().map(Vec::len), Some(3), "{value}");
+}
+
+#[tokio::test]
+async fn annotations_are_told_up_to_ten() {
+    // Each of the calls says that the metric may be no counter, at its own place.
+    let calls: Vec<String> = (1..=13).map(|i| format!("rate(up[{i}m])")).collect();
+    let path = format!("/api/v1/query?query={}", encode(&calls.join(" or ")));
+    let (status, value) = send(&api(), get(&path)).await;
+    assert_eq!(status, StatusCode::OK, "{value}");
+    let infos = value["infos"].as_array().expect("infos");
+    assert_eq!(infos.len(), 11, "{value}");
+    assert_eq!(infos[10], "3 more info annotations omitted");
+    assert!(value.get("warnings").is_none(), "{value}");
 }
 
 #[tokio::test]
