@@ -435,3 +435,20 @@ fn modifiers_without_labels_go_with_scalars() {
     }
     assert!(Query::parse("y > on(job) 1", &ParseOptions::default()).is_err());
 }
+
+#[test]
+fn long_chains_are_planned_and_evaluated() {
+    for op in [" + ", " ^ ", " or ", " == bool "] {
+        let text = vec!["vector(1)"; 1_000].join(op);
+        let query = Query::parse(&text, &ParseOptions::default()).expect("a query");
+        let (options, limits) = (EvalOptions::default(), EvalLimits::default());
+        let answer = query.evaluate(
+            &MemoryStorage::new(),
+            QueryTime::instant(0),
+            options,
+            &limits,
+            &ManualClock::default(),
+        );
+        assert!(answer.is_ok(), "{op}: {:?}", answer.err());
+    }
+}
