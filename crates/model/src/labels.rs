@@ -10,6 +10,16 @@ use std::sync::Arc;
 
 /// The label that holds a series' metric name.
 pub const METRIC_NAME: &str = "__name__";
+/// The label that says of what type a series' metric is.
+pub const METRIC_TYPE: &str = "__type__";
+/// The label that says in what unit a series' metric is.
+pub const METRIC_UNIT: &str = "__unit__";
+
+/// Whether a label says what the metric is: its name, type or unit. What is computed from a series
+/// is another quantity, so that PromQL drops the three together.
+pub fn is_metadata_label(name: &str) -> bool {
+    matches!(name, METRIC_NAME | METRIC_TYPE | METRIC_UNIT)
+}
 
 /// A set of labels, sorted by name, without empty values and without duplicate names.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -85,10 +95,10 @@ impl Labels {
         builder.build()
     }
 
-    /// The set without its metric name.
+    /// The set without what says what the metric is: name, type and unit.
     #[must_use]
-    pub fn without_metric_name(&self) -> Self {
-        self.retain(|name| name != METRIC_NAME)
+    pub fn without_metadata(&self) -> Self {
+        self.retain(|name| !is_metadata_label(name))
     }
 
     /// Bytes the set holds on the heap.

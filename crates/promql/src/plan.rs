@@ -9,7 +9,7 @@ mod explain;
 
 use std::sync::Arc;
 
-use model::labels::METRIC_NAME;
+use model::labels::{METRIC_NAME, is_metadata_label};
 use model::matcher::Matcher;
 use model::select::LabelsNeeded;
 
@@ -245,7 +245,7 @@ impl Node {
                     _,
                 ) => aggregate.input.stays_distinct(),
                 (AggregateOp::CountValues, _) => false,
-                (_, Grouping::By(labels)) => labels.iter().all(|label| &**label != METRIC_NAME),
+                (_, Grouping::By(labels)) => labels.iter().all(|label| !is_metadata_label(label)),
                 (_, Grouping::Without(_)) => true,
             },
             NodeKind::Special(Special::Vector | Special::Timestamp, _) => true,

@@ -1,6 +1,6 @@
 //! Histograms from the series of a vector: classic buckets grouped by their labels but `le`.
 
-use model::labels::{Labels, METRIC_NAME};
+use model::labels::{Labels, is_metadata_label};
 
 use super::collect::{Collected, Merged};
 use super::column::{Column, ScalarColumn, Steps, is_absent};
@@ -199,12 +199,12 @@ impl<'a> Evaluator<'a> {
             }
             if let Some(group) = native {
                 groups[group].native = Some(at);
-                groups[group].labels = series.labels.without_metric_name();
+                groups[group].labels = series.labels.without_metadata();
             }
             if let Some((bound, group)) = classic {
                 groups[group].classic.push((bound, at));
                 if groups[group].classic.len() == 1 {
-                    let keep = |name: &str| name != BUCKET_LABEL && name != METRIC_NAME;
+                    let keep = |name: &str| name != BUCKET_LABEL && !is_metadata_label(name);
                     groups[group].labels = series.labels.retain(keep);
                 }
             }

@@ -3,7 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use model::labels::{Labels, LabelsBuilder, METRIC_NAME};
+use model::labels::{Labels, LabelsBuilder, METRIC_NAME, is_metadata_label};
 
 use super::budget::Held;
 use super::collect::{Collected, Kept, Merged};
@@ -418,7 +418,7 @@ fn result_labels(binary: &VectorVector, many: &Labels, one: &Labels) -> Labels {
     let listed = |list: &[Arc<str>], name: &str| list.iter().any(|known| **known == *name);
     let drops_name = binary.op.drops_name() || binary.return_bool;
     let kept = many.retain(|name| {
-        if drops_name && name == METRIC_NAME {
+        if drops_name && is_metadata_label(name) {
             return false;
         }
         matching.cardinality != Cardinality::OneToOne

@@ -1,7 +1,7 @@
 //! What is known of a series on its way: its labels, and whether its name has been dropped.
 
 use model::fingerprint::{Fingerprint, FingerprintHasher, string_hash};
-use model::labels::{Labels, METRIC_NAME};
+use model::labels::{Labels, is_metadata_label};
 
 /// The labels of a series in a stream. Dropping the name copies the labels, so it is put off
 /// until somebody keeps them.
@@ -11,7 +11,7 @@ pub(super) struct Tag<'a> {
     pub labels: &'a Labels,
     /// The metric name, where all series of the selector have it; labels may lack it then.
     pub name: Option<&'a str>,
-    /// Whether the metric name is gone.
+    /// Whether the metric name is gone, and with it the labels of type and unit.
     pub nameless: bool,
 }
 
@@ -45,8 +45,8 @@ impl<'a> Tag<'a> {
 
     /// The labels, for keeping.
     pub(super) fn to_labels(self) -> Labels {
-        if self.nameless && self.labels.metric_name().is_some() {
-            self.labels.without_metric_name()
+        if self.nameless && self.labels.iter().any(|(name, _)| is_metadata_label(name)) {
+            self.labels.without_metadata()
         } else {
             self.labels.clone()
         }
@@ -56,7 +56,7 @@ impl<'a> Tag<'a> {
     pub(super) fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.labels
             .iter()
-            .filter(move |(name, _)| !self.nameless || *name != METRIC_NAME)
+            .filter(move |(name, _)| !self.nameless || !is_metadata_label(name))
     }
 
     /// The hash of those labels that a predicate keeps.
