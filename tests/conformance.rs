@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 use tests::promqltest::{EvalOutcome, Script, run};
 
 /// Scripts about features that are off by default.
-const EXPERIMENTAL: [&str; 7] = [
+const EXPERIMENTAL: [&str; 8] = [
+    "counter_starts.test",
     "duration_expression.test",
     "extended_vectors.test",
     "fill-modifier.test",

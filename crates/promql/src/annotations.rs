@@ -47,6 +47,9 @@ pub enum Note<'a> {
     /// Warning: histograms of which one was reset and the other not; the operation's name
     /// (`addition`, `subtraction`, `aggregation`).
     CounterResetCollision(&'a str),
+    /// Warning: samples that count again some of what the samples before them count, by their start
+    /// timestamps: metric.
+    StartsOverlap(&'a str),
     /// Warning: `sort` in a range query.
     SortInRangeQuery,
     /// Info: the name of a metric does not look like a counter's.
@@ -88,6 +91,7 @@ impl Note<'_> {
                 | Self::MixedExponentialCustom(_)
                 | Self::IncompatibleCustomBuckets(_)
                 | Self::CounterResetCollision(_)
+                | Self::StartsOverlap(_)
                 | Self::SortInRangeQuery
         )
     }
@@ -159,6 +163,10 @@ impl fmt::Display for Note<'_> {
                     out,
                     "conflicting counter resets during histogram {operation}"
                 )
+            }
+            Self::StartsOverlap(metric) => {
+                out.write_str("start timestamp overlaps the previous sample")?;
+                for_metric(out, metric)
             }
             Self::SortInRangeQuery => out.write_str(
                 "sort is ineffective for range queries since results are always ordered by labels",

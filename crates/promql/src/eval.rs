@@ -88,6 +88,8 @@ pub struct EvalOptions {
     pub lookback_ms: i64,
     /// The resolution of subqueries that name none, in milliseconds.
     pub subquery_step_ms: i64,
+    /// Whether start timestamps tell resets of counters, and where counters begin.
+    pub use_start_timestamps: bool,
 }
 
 impl Default for EvalOptions {
@@ -95,6 +97,7 @@ impl Default for EvalOptions {
         Self {
             lookback_ms: 300_000,
             subquery_step_ms: 60_000,
+            use_start_timestamps: false,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The table of functions, and their kernels by family.
 
+mod starts;
 mod rate;
 mod instant_rate;
 mod transitions;
@@ -252,6 +253,13 @@ pub static FUNCTIONS: &[FunctionDef] = &[
     FunctionDef::special("sort_desc", &[Vector], Vector, Special::SortDesc).keeps_name(),
     FunctionDef::element("sqrt", math::sqrt),
     FunctionDef::special("start", &[], Scalar, Special::Start).experimental(),
+    FunctionDef::special(
+        "start_timestamp",
+        &[Vector],
+        Vector,
+        Special::StartTimestamp,
+    )
+    .experimental(),
     FunctionDef::range("stddev_over_time", spread::stddev),
     FunctionDef::range("stdvar_over_time", spread::stdvar),
     FunctionDef::special("step", &[], Scalar, Special::Step).experimental(),

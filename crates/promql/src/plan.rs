@@ -248,7 +248,10 @@ impl Node {
                 (_, Grouping::By(labels)) => labels.iter().all(|label| !is_metadata_label(label)),
                 (_, Grouping::Without(_)) => true,
             },
-            NodeKind::Special(Special::Vector | Special::Timestamp, _) => true,
+            NodeKind::Special(
+                Special::Vector | Special::Timestamp | Special::StartTimestamp,
+                _,
+            ) => true,
             _ => false,
         }
     }

@@ -134,7 +134,11 @@ fn evaluate(
     experimental: bool,
 ) -> Result<Evaluation, String> {
     let parsed = Query::parse(query, &parse_options(experimental)).map_err(|e| e.to_string())?;
-    let (options, limits) = (EvalOptions::default(), EvalLimits::default());
+    let options = EvalOptions {
+        use_start_timestamps: experimental,
+        ..EvalOptions::default()
+    };
+    let limits = EvalLimits::default();
     parsed
         .evaluate(storage, time, options, &limits, &ManualClock::default())
         .map_err(|error| error.to_string())

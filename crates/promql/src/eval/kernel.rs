@@ -270,6 +270,8 @@ pub enum Special {
     SortByLabelDesc,
     /// `start()`: the query's first step, in seconds
     Start,
+    /// `start_timestamp(v)`
+    StartTimestamp,
     /// `step()`: the query's step, in seconds
     Step,
     /// `time()`

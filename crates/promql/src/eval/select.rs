@@ -20,6 +20,8 @@ pub(super) enum Yield {
     Value,
     /// When it was taken, in seconds.
     Time,
+    /// Since when it counts, in seconds; 0 where that is not known.
+    Start,
 }
 
 impl Evaluator<'_> {
@@ -124,8 +126,12 @@ impl Evaluator<'_> {
             RangeSource::Select(select, _) => {
                 let oldest = windows.start_ms(0).saturating_add(1);
                 let range = TimeRange::inclusive(oldest, windows.end_ms(steps.count - 1));
+                let use_starts = self.options.use_start_timestamps;
                 self.each_series(select, range, |tag, samples| {
                     drop_stale(samples);
+                    if !use_starts {
+                        drop_starts(samples);
+                    }
                     windows.place(samples);
                     visit(tag, samples, &windows)
                 })
@@ -211,12 +217,16 @@ fn newest(
                     out.push_histogram(step, std::sync::Arc::clone(&point.histogram));
                 }
                 Yield::Time => out.floats[step] = seconds(point.t),
+                Yield::Start => out.floats[step] = seconds(point.start),
             }
         } else if let Some(at) = float {
             let value = samples.values[at];
             // A stale marker reads as 'absent' as it is.
             out.floats[step] = match what {
                 Yield::Time if !is_stale(value) => seconds(ts[at]),
+                Yield::Start if !is_stale(value) => {
+                    seconds(samples.starts.get(at).copied().unwrap_or_default())
+                }
                 _ => value,
             };
         }
@@ -241,6 +251,14 @@ fn drop_stale(samples: &mut SeriesSamples) {
     let mut kept = keep.iter();
     samples.starts.retain(|_| *kept.next().unwrap_or(&true));
     samples.values.retain(|value| !is_stale(*value));
+}
+
+/// Takes the start timestamps out: what follows does not know of any.
+fn drop_starts(samples: &mut SeriesSamples) {
+    samples.starts.clear();
+    for point in &mut samples.histograms {
+        point.start = 0;
+    }
 }
 
 /// Turns a column into samples at the times of its steps.

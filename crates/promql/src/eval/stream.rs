@@ -8,7 +8,7 @@ use super::select::{Yield, broadcast};
 use super::tag::Tag;
 use super::{EvalError, Evaluator};
 use crate::annotations::Note;
-use crate::plan::{ElementCall, Node, NodeKind, RangeCall, VectorScalar};
+use crate::plan::{ElementCall, Node, NodeKind, RangeCall, Select, VectorScalar};
 
 /// Takes series. It may change the column, or take it and leave another.
 pub(super) type Sink<'s> = dyn FnMut(Tag<'_>, &mut Column) -> Result<(), EvalError> + 's;
@@ -239,25 +239,58 @@ impl Evaluator<'_> {
         steps: Steps,
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
-        let mut named = |tag: Tag<'_>, column: &mut Column| sink(tag.without_name(), column);
+        if selector(input).is_some() {
+            return self.stream_sample_times(input, steps, Yield::Time, sink);
+        }
+        self.stream(input, steps, &mut |tag, column| {
+            for (step, _) in column.histograms.drain(..) {
+                column.floats[step as usize] = 0.0;
+            }
+            for (step, value) in column.floats.iter_mut().enumerate() {
+                if !is_absent(*value) {
+                    *value = steps.time(step) as f64 / 1000.0;
+                }
+            }
+            sink(tag.without_name(), column)
+        })
+    }
+
+    /// `start_timestamp(v)`: of a selector, since when its samples count; of anything else nothing,
+    /// as what is computed has no start.
+    pub(super) fn stream_start_timestamp(
+        &self,
+        input: &Node,
+        steps: Steps,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), EvalError> {
+        if selector(input).is_some() && self.options.use_start_timestamps {
+            return self.stream_sample_times(input, steps, Yield::Start, sink);
+        }
+        self.stream(input, steps, &mut |_, _| Ok(()))
+    }
+
+    /// Streams times of the samples that a selector finds.
+    fn stream_sample_times(
+        &self,
+        input: &Node,
+        steps: Steps,
+        what: Yield,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), EvalError> {
         match &input.kind {
-            NodeKind::Select(select) => self.stream_select(select, steps, Yield::Time, &mut named),
-            NodeKind::Invariant(inner) if matches!(inner.kind, NodeKind::Select(_)) => self
-                .stream_timestamp(inner, Steps::instant(steps.start), &mut |tag, column| {
+            NodeKind::Select(select) => {
+                self.stream_select(select, steps, what, &mut |tag, column| {
+                    sink(tag.without_name(), column)
+                })
+            }
+            NodeKind::Invariant(inner) => {
+                let first = Steps::instant(steps.start);
+                self.stream_sample_times(inner, first, what, &mut |tag, column| {
                     broadcast(column, steps.count);
-                    named(tag, column)
-                }),
-            _ => self.stream(input, steps, &mut |tag, column| {
-                for (step, _) in column.histograms.drain(..) {
-                    column.floats[step as usize] = 0.0;
-                }
-                for (step, value) in column.floats.iter_mut().enumerate() {
-                    if !is_absent(*value) {
-                        *value = steps.time(step) as f64 / 1000.0;
-                    }
-                }
-                named(tag, column)
-            }),
+                    sink(tag, column)
+                })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -273,6 +306,11 @@ impl Evaluator<'_> {
             (Special::Timestamp, [input]) => self.distinct(input.stays_distinct(), sink, |sink| {
                 self.stream_timestamp(input, steps, sink)
             }),
+            (Special::StartTimestamp, [input]) => {
+                self.distinct(input.stays_distinct(), sink, |sink| {
+                    self.stream_start_timestamp(input, steps, sink)
+                })
+            }
             (Special::LabelReplace, _) => self.label_replace(args, steps, sink),
             (Special::LabelJoin, _) => self.label_join(args, steps, sink),
             (Special::Vector, [input]) => {
@@ -294,6 +332,15 @@ impl Evaluator<'_> {
                 self.replay(collected, sink)
             }
         }
+    }
+}
+
+/// The selector that a node is.
+fn selector(node: &Node) -> Option<&Select> {
+    match &node.kind {
+        NodeKind::Select(select) => Some(select),
+        NodeKind::Invariant(inner) => selector(inner),
+        _ => None,
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use model::histogram::{FloatHistogram, ResetHint};
 
+use super::starts::Counted;
 use crate::annotations::Note;
 use crate::eval::column::Column;
 use crate::eval::kernel::{KernelContext, RangeInput, Window};
@@ -31,7 +32,7 @@ fn take_last<'a>(
     window: &Window,
     floats: &mut usize,
     histograms: &mut usize,
-) -> Option<(i64, Point<'a>)> {
+) -> Option<(Counted, Point<'a>)> {
     let samples = input.samples;
     let float = (*floats > window.floats().start).then(|| samples.ts[*floats - 1]);
     let histogram =
@@ -39,12 +40,15 @@ fn take_last<'a>(
     match (float, histogram) {
         (Some(t), other) if other.is_none_or(|other| t > other) => {
             *floats -= 1;
-            Some((t, Point::Float(samples.values[*floats])))
+            Some((
+                Counted::of_float(samples, *floats),
+                Point::Float(samples.values[*floats]),
+            ))
         }
-        (_, Some(t)) => {
+        (_, Some(_)) => {
             *histograms -= 1;
             Some((
-                t,
+                Counted::of_histogram(samples, *histograms),
                 Point::Histogram(&samples.histograms[*histograms].histogram),
             ))
         }
@@ -57,17 +61,18 @@ fn last_two(input: &RangeInput<'_>, out: &mut Column, context: &mut KernelContex
         let (mut floats, mut histograms) = (window.floats().end, window.histograms().end);
         let last = take_last(input, window, &mut floats, &mut histograms);
         let before = take_last(input, window, &mut floats, &mut histograms);
-        let (Some((last_t, last)), Some((before_t, before))) = (last, before) else {
+        let (Some((counted, last)), Some((counted_before, before))) = (last, before) else {
             continue;
         };
-        if last_t == before_t {
+        if counted.t == counted_before.t {
             continue;
         }
-        let seconds = (last_t - before_t) as f64 / 1000.0;
+        let seconds = (counted.t - counted_before.t) as f64 / 1000.0;
+        let began = rate && counted.began_after(counted_before);
         match (before, last) {
             (Point::Float(before), Point::Float(last)) => {
                 // After a reset the counter went up from zero.
-                let change = if rate && last < before {
+                let change = if rate && (last < before || began) {
                     last
                 } else {
                     last - before
@@ -75,7 +80,7 @@ fn last_two(input: &RangeInput<'_>, out: &mut Column, context: &mut KernelContex
                 out.set_float(step, if rate { change / seconds } else { change });
             }
             (Point::Histogram(before), Point::Histogram(last)) => {
-                if let Some(mut change) = histogram_change(before, last, rate, context) {
+                if let Some(mut change) = histogram_change(before, last, rate, began, context) {
                     if rate {
                         change.divide(seconds);
                     }
@@ -91,6 +96,7 @@ fn histogram_change(
     before: &FloatHistogram,
     last: &FloatHistogram,
     rate: bool,
+    began: bool,
     context: &mut KernelContext<'_>,
 ) -> Option<FloatHistogram> {
     let name = context.metric_name;
@@ -102,7 +108,7 @@ fn histogram_change(
         context.note_arg(0, &Note::NotGaugeHistogram(name));
     }
     let mut change = last.clone();
-    if !rate || !last.detect_reset(before) {
+    if !rate || !(began || last.detect_reset(before)) {
         match change.sub(before) {
             Ok(combined) if combined.bounds_reconciled => {
                 context.note_arg(0, &Note::CustomBucketsReconciled("subtraction"));

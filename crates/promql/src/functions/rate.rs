@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use model::histogram::{Combined, FloatHistogram, ResetHint};
-use model::select::HistogramPoint;
+use model::select::{HistogramPoint, SeriesSamples};
 
+use super::starts::{Counted, Overlaps};
 use crate::annotations::Note;
 use crate::eval::column::Column;
 use crate::eval::kernel::{KernelContext, RangeInput, Window};
@@ -66,6 +67,12 @@ fn extrapolated(
     let histograms = &input.samples.histograms;
     let mut floats = FloatChange::new(input, kind);
     let mut resets: Option<Vec<bool>> = None;
+    let mut overlaps = Overlaps::default();
+    if kind.counter {
+        overlaps = Overlaps::find(histograms.len(), |at| {
+            Counted::of_histogram(input.samples, at)
+        });
+    }
     for (step, window) in input.steps() {
         if window.histograms().is_empty() {
             if let Some(value) = floats.at(step, window) {
@@ -78,24 +85,71 @@ fn extrapolated(
             continue;
         }
         let points = window.histograms();
-        if points.len() < 2 {
+        let start = zero_start(
+            input,
+            step,
+            kind,
+            Counted::of_histogram(input.samples, points.start),
+        );
+        if points.len() < 2 && start.is_none() {
             continue;
         }
-        let resets = resets.get_or_insert_with(|| resets_between(histograms, kind.counter));
+        let resets = resets.get_or_insert_with(|| resets_between(input.samples, kind.counter));
         let (points, resets) = (&histograms[points.clone()], &resets[points]);
-        let Some(mut change) = histogram_change(points, resets, kind.counter, context) else {
+        let (first, last) = (&points[0], &points[points.len() - 1]);
+        let change = match (points.len(), start) {
+            (1, _) => Some((*first.histogram).clone()),
+            (_, Some(_)) => histogram_change(points, resets, kind.counter, context)
+                .and_then(|change| plus(change, &first.histogram, context)),
+            (_, None) => histogram_change(points, resets, kind.counter, context),
+        };
+        let Some(mut change) = change else {
             continue;
         };
-        let (first, last) = (&points[0], &points[points.len() - 1]);
+        overlaps.look(window.histograms());
         let span = Span {
             first: first.t,
             last: last.t,
             intervals: points.len() - 1,
             zero: (kind.counter && change.count > 0.0 && first.histogram.count >= 0.0)
                 .then(|| first.histogram.count / change.count),
+            start,
         };
         change.scale(span.factor(input, step, kind.per_second));
         out.push_histogram(step, Arc::new(change));
+    }
+    if floats.overlaps.seen || overlaps.seen {
+        context.note_arg(0, &Note::StartsOverlap(context.metric_name));
+    }
+}
+
+/// When the counter began within the window of a step: its value was zero then, so that nothing
+/// needs to be extrapolated.
+#[inline]
+fn zero_start(input: &RangeInput<'_>, step: usize, kind: Kind, first: Counted) -> Option<i64> {
+    if !kind.counter || first.start == 0 {
+        return None;
+    }
+    first.zero_within(input.windows.start_ms(step))
+}
+
+/// A sum of two histograms; nothing where they do not go together.
+fn plus(
+    mut sum: FloatHistogram,
+    other: &FloatHistogram,
+    context: &mut KernelContext<'_>,
+) -> Option<FloatHistogram> {
+    match sum.add(other) {
+        Ok(combined) => {
+            if combined.bounds_reconciled {
+                context.note_arg(0, &Note::CustomBucketsReconciled("addition"));
+            }
+            Some(sum)
+        }
+        Err(_) => {
+            context.note_arg(0, &Note::MixedExponentialCustom(context.metric_name));
+            None
+        }
     }
 }
 
@@ -110,6 +164,8 @@ struct Span {
     /// The first value as a share of the change, for a counter that went up: so much of the sampled
     /// interval before the first sample, the counter was zero.
     zero: Option<f64>,
+    /// When the counter began, where that is known to lie in the window.
+    start: Option<i64>,
 }
 
 impl Span {
@@ -117,15 +173,17 @@ impl Span {
     ///
     /// Where samples begin or end about where the window does, the change is extrapolated to the
     /// window's end. Where a sample seems to be missing, the series is taken to begin or end
-    /// there, and half an interval is added.
+    /// there, and half an interval is added. Where the counter is known to have begun in the window,
+    /// that is where its samples begin.
     #[inline]
     fn factor(&self, input: &RangeInput<'_>, step: usize, per_second: bool) -> f64 {
         let window_end = input.windows.end_ms(step);
         let window_start = input.windows.start_ms(step);
         let mut to_start = (self.first - window_start) as f64 / 1000.0;
         let mut to_end = (window_end - self.last) as f64 / 1000.0;
-        let sampled = (self.last - self.first) as f64 / 1000.0;
-        let interval = sampled / self.intervals as f64;
+        let mut sampled = (self.last - self.first) as f64 / 1000.0;
+        // Of a single sample there is no interval, and nothing to extrapolate by.
+        let interval = sampled / self.intervals.max(1) as f64;
         // Ten per cent above the average, as scrapes are never quite regular.
         let threshold = interval * 1.1;
         if to_start >= threshold {
@@ -136,6 +194,10 @@ impl Span {
             if to_zero < to_start {
                 to_start = to_zero;
             }
+        }
+        if let Some(start) = self.start {
+            to_start = 0.0;
+            sampled = (self.last - start) as f64 / 1000.0;
         }
         if to_end >= threshold {
             to_end = interval / 2.0;
@@ -157,35 +219,58 @@ struct FloatChange<'a> {
     resets: Vec<usize>,
     /// The first reset that may lie in the current window or a later one.
     next_reset: usize,
+    /// Samples that count again what the one before them counts.
+    overlaps: Overlaps,
 }
 
 impl<'a> FloatChange<'a> {
     fn new(input: &'a RangeInput<'a>, kind: Kind) -> Self {
+        let samples = input.samples;
+        let counted = |at| Counted::of_float(samples, at);
         let mut resets = Vec::new();
+        let mut overlaps = Overlaps::default();
         if kind.counter {
-            let pairs = input.samples.values.windows(2).enumerate();
+            let pairs = samples.values.windows(2).enumerate();
             resets.extend(
                 pairs
                     .filter(|(_, pair)| pair[1] < pair[0])
                     .map(|(i, _)| i + 1),
             );
+            if !samples.starts.is_empty() {
+                let began = |at: &usize| counted(*at).began_after(counted(at - 1));
+                resets.extend((1..samples.ts.len()).filter(began));
+                resets.sort_unstable();
+                resets.dedup();
+                overlaps = Overlaps::find(samples.ts.len(), counted);
+            }
         }
         Self {
             input,
             kind,
             resets,
             next_reset: 0,
+            overlaps,
         }
     }
 
     #[inline]
     fn at(&mut self, step: usize, window: &Window) -> Option<f64> {
         let range = window.floats();
-        if range.len() < 2 {
+        let (ts, values) = (&self.input.samples.ts, &self.input.samples.values);
+        if range.is_empty() {
             return None;
         }
-        let (ts, values) = (&self.input.samples.ts, &self.input.samples.values);
         let (first, last) = (range.start, range.end - 1);
+        let start = if self.input.samples.starts.is_empty() {
+            None
+        } else {
+            self.overlaps.look(range.clone());
+            let counted = Counted::of_float(self.input.samples, first);
+            zero_start(self.input, step, self.kind, counted)
+        };
+        if range.len() < 2 && start.is_none() {
+            return None;
+        }
         let mut change = values[last] - values[first];
         if self.kind.counter {
             while self
@@ -202,25 +287,34 @@ impl<'a> FloatChange<'a> {
                 change += values[reset - 1];
             }
         }
+        if start.is_some() {
+            change += values[first];
+        }
         let span = Span {
             first: ts[first],
             last: ts[last],
             intervals: last - first,
             zero: (self.kind.counter && change > 0.0 && values[first] >= 0.0)
                 .then(|| values[first] / change),
+            start,
         };
         Some(change * span.factor(self.input, step, self.kind.per_second))
     }
 }
 
 /// For each histogram whether the counter was reset since the one before.
-fn resets_between(histograms: &[HistogramPoint], counter: bool) -> Vec<bool> {
+fn resets_between(samples: &SeriesSamples, counter: bool) -> Vec<bool> {
+    let histograms = &samples.histograms;
     let mut resets = vec![false; histograms.len()];
     if counter {
         for i in 1..histograms.len() {
-            resets[i] = histograms[i]
-                .histogram
-                .detect_reset(&histograms[i - 1].histogram);
+            let counted = |at| Counted::of_histogram(samples, at);
+            let reset = || {
+                histograms[i]
+                    .histogram
+                    .detect_reset(&histograms[i - 1].histogram)
+            };
+            resets[i] = counted(i).began_after(counted(i - 1)) || reset();
         }
     }
     resets

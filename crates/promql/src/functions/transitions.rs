@@ -3,55 +3,54 @@
 use model::histogram::FloatHistogram;
 use model::select::SeriesSamples;
 
+use super::starts::Counted;
 use crate::eval::column::Column;
 use crate::eval::kernel::{KernelContext, RangeInput};
 
 /// `resets(m)`: how often a counter was reset, or changed between float and histogram.
 pub(super) fn resets(input: &RangeInput<'_>, out: &mut Column, _: &mut KernelContext<'_>) {
-    count(
-        input,
-        out,
-        |before, now| now < before,
-        |before, now| now.detect_reset(before),
-    );
+    count(input, out, |(before, was), (now, is)| match (was, is) {
+        (Value::Float(was), Value::Float(is)) => is < was || now.began_after(before),
+        (Value::Histogram(was), Value::Histogram(is)) => {
+            now.began_after(before) || is.detect_reset(was)
+        }
+        _ => true,
+    });
 }
 
 /// `changes(m)`: how often the value changed.
 pub(super) fn changes(input: &RangeInput<'_>, out: &mut Column, _: &mut KernelContext<'_>) {
-    let changed = |before: f64, now: f64| now != before && !(now.is_nan() && before.is_nan());
-    count(input, out, changed, |before, now| !now.same_as(before));
+    count(input, out, |(_, was), (_, is)| match (was, is) {
+        (Value::Float(was), Value::Float(is)) => is != was && !(is.is_nan() && was.is_nan()),
+        (Value::Histogram(was), Value::Histogram(is)) => !is.same_as(was),
+        _ => true,
+    });
+}
+
+/// A sample: when it was taken and since when it counts, and its value.
+type Sample<'a> = (Counted, Value<'a>);
+
+#[derive(Clone, Copy)]
+enum Value<'a> {
+    Float(f64),
+    Histogram(&'a FloatHistogram),
 }
 
 /// Finds all events of the series once, then counts those within each window.
 fn count(
     input: &RangeInput<'_>,
     out: &mut Column,
-    floats: impl Fn(f64, f64) -> bool,
-    histograms: impl Fn(&FloatHistogram, &FloatHistogram) -> bool,
+    happened: impl Fn(Sample<'_>, Sample<'_>) -> bool,
 ) {
     let samples = input.samples;
     // Up to each sample in the order of time, how many events there were.
     let mut events = Vec::with_capacity(samples.ts.len() + samples.histograms.len());
     let mut total = 0u32;
-    if samples.histograms.is_empty() {
-        let mut before = samples.values.first().copied().unwrap_or_default();
-        for (i, &value) in samples.values.iter().enumerate() {
-            total += u32::from(i > 0 && floats(before, value));
-            events.push(total);
-            before = value;
-        }
-    } else {
-        let mut before = None;
-        for now in in_order(samples) {
-            total += u32::from(match (before, now) {
-                (None, _) => false,
-                (Some(Value::Float(before)), Value::Float(now)) => floats(before, now),
-                (Some(Value::Histogram(before)), Value::Histogram(now)) => histograms(before, now),
-                _ => true,
-            });
-            events.push(total);
-            before = Some(now);
-        }
+    let mut before = None;
+    for now in in_order(samples) {
+        total += u32::from(before.is_some_and(|before| happened(before, now)));
+        events.push(total);
+        before = Some(now);
     }
     for (step, window) in input.steps() {
         if window.is_empty() {
@@ -63,25 +62,22 @@ fn count(
     }
 }
 
-#[derive(Clone, Copy)]
-enum Value<'a> {
-    Float(f64),
-    Histogram(&'a FloatHistogram),
-}
-
 /// Floats and histograms in the order of time.
-fn in_order(samples: &SeriesSamples) -> impl Iterator<Item = Value<'_>> {
+fn in_order(samples: &SeriesSamples) -> impl Iterator<Item = Sample<'_>> {
     let (mut float, mut histogram) = (0, 0);
     std::iter::from_fn(move || {
         let next = samples.histograms.get(histogram);
         match samples.ts.get(float) {
             Some(t) if next.is_none_or(|next| *t < next.t) => {
                 float += 1;
-                Some(Value::Float(samples.values[float - 1]))
+                let counted = Counted::of_float(samples, float - 1);
+                Some((counted, Value::Float(samples.values[float - 1])))
             }
             _ => {
+                let next = next?;
                 histogram += 1;
-                next.map(|next| Value::Histogram(&next.histogram))
+                let counted = Counted::of_histogram(samples, histogram - 1);
+                Some((counted, Value::Histogram(&next.histogram)))
             }
         }
     })

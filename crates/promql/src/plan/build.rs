@@ -42,6 +42,7 @@ const STEP_DEPENDENT: &[&str] = &[
     "predict_linear",
     "time",
     "timestamp",
+    "start_timestamp",
 ];
 
 /// Builds a node; says whether its value is the same at every step.
