@@ -60,7 +60,7 @@ pub struct Limits {
     pub max_concurrent_queries: usize,
     /// Queries of the tenant that wait; more are refused with 429.
     pub max_outstanding_queries: usize,
-    /// Experimental PromQL functions and modifiers.
+    /// Experimental PromQL: functions, modifiers, start timestamps in rates.
     pub experimental_promql: bool,
 }
 

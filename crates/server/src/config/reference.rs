@@ -170,7 +170,7 @@ const KEYS: &[(&str, &str)] = &[
     ),
     (
         "limits.experimental_promql",
-        "Allow PromQL functions and modifiers that are experimental in Prometheus.",
+        "Allow what is experimental in PromQL in Prometheus: functions, modifiers, and start timestamps in rates.",
     ),
     ("log", "What is logged, and how: to standard error."),
     (
