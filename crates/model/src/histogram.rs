@@ -15,6 +15,7 @@ mod tests;
 
 pub use arithmetic::{Combined, IncompatibleSchemas};
 pub use bounds::{exponential_bound, upper_bound};
+pub use display::ByLimits;
 pub use iterate::{Bucket, Buckets, Indexed};
 pub use kahan::{CompensatedFloat, CompensatedHistogram};
 pub use quantile::NanEffect;

@@ -8,6 +8,7 @@ pub mod fingerprint;
 pub mod sample;
 pub mod histogram;
 pub mod exemplar;
+pub mod go_float;
 pub mod go_regex;
 pub mod matcher;
 pub mod time;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use model::go_float::General;
+
 /// Where an expression stands in the query's text: byte offsets, half-open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pos {
@@ -18,6 +20,17 @@ impl Pos {
         let line = before.matches('\n').count() + 1;
         let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1) + 1;
         (line, column)
+    }
+
+    /// Of two places of which the same is said, the one whose evaluation ends last: that of the
+    /// outer expression, else that of the right one.
+    fn or_later(self, other: Self) -> Self {
+        let holds = |a: Self, b: Self| a.start <= b.start && a.end >= b.end;
+        if holds(self, other) || (!holds(other, self) && self.start > other.start) {
+            self
+        } else {
+            other
+        }
     }
 }
 
@@ -42,8 +55,8 @@ pub enum Note<'a> {
     NotGaugeHistogram(&'a str),
     /// Warning: exponential and custom buckets together.
     MixedExponentialCustom(&'a str),
-    /// Warning: custom buckets whose bounds differ and can't be reconciled.
-    IncompatibleCustomBuckets(&'a str),
+    /// Warning: exponential and custom buckets as operands of this operator.
+    IncompatibleBucketLayout(&'a str),
     /// Warning: histograms of which one was reset and the other not; the operation's name
     /// (`addition`, `subtraction`, `aggregation`).
     CounterResetCollision(&'a str),
@@ -89,7 +102,7 @@ impl Note<'_> {
                 | Self::NotCounterHistogram(_)
                 | Self::NotGaugeHistogram(_)
                 | Self::MixedExponentialCustom(_)
-                | Self::IncompatibleCustomBuckets(_)
+                | Self::IncompatibleBucketLayout(_)
                 | Self::CounterResetCollision(_)
                 | Self::StartsOverlap(_)
                 | Self::SortInRangeQuery
@@ -109,14 +122,14 @@ impl fmt::Display for Note<'_> {
                 write!(
                     out,
                     "quantile value should be between 0 and 1, got {}",
-                    Number(q)
+                    General(q)
                 )
             }
             Self::InvalidRatio(ratio, taken) => write!(
                 out,
                 "ratio value should be between -1 and 1, got {}, capping to {}",
-                Number(ratio),
-                Number(taken)
+                General(ratio),
+                General(taken)
             ),
             Self::BadBucketLabel(metric, le) => {
                 write!(
@@ -154,10 +167,10 @@ impl fmt::Display for Note<'_> {
                 )?;
                 for_metric(out, metric)
             }
-            Self::IncompatibleCustomBuckets(metric) => {
-                out.write_str("vector contains histograms with incompatible custom buckets")?;
-                for_metric(out, metric)
-            }
+            Self::IncompatibleBucketLayout(operator) => write!(
+                out,
+                "incompatible bucket layout encountered for binary operator {operator}"
+            ),
             Self::CounterResetCollision(operation) => {
                 write!(
                     out,
@@ -241,7 +254,7 @@ fn for_named(out: &mut fmt::Formatter<'_>, metric: &str) -> fmt::Result {
     for_metric(out, metric)
 }
 
-/// A number as annotations and label values show it: shortest digits, `+Inf`, `-Inf`, `NaN`.
+/// A number as label values show it: shortest digits, never an exponent; `+Inf`, `-Inf`, `NaN`.
 pub struct Number(pub f64);
 
 impl fmt::Display for Number {
@@ -264,7 +277,7 @@ struct Kept {
 /// How many distinct annotations a query keeps; more are counted only.
 const MAX_KEPT: usize = 100;
 
-/// The warnings and infos of one query, each once, bounded.
+/// The warnings and infos of one query, each text once, bounded.
 #[derive(Clone, Debug, Default)]
 pub struct Annotations {
     kept: Vec<Kept>,
@@ -272,7 +285,7 @@ pub struct Annotations {
 }
 
 impl Annotations {
-    /// Adds a note, unless it is there already or there are too many.
+    /// Adds a note, unless there are too many. What is said of several places is said of one.
     pub fn add(&mut self, pos: Pos, note: &Note<'_>) {
         use fmt::Write;
         let warning = note.is_warning();
@@ -280,23 +293,26 @@ impl Annotations {
         text.clear();
         // Writing to a string can't fail.
         let _ = write!(text, "{note}");
-        let known = |kept: &Kept| kept.pos == pos && kept.text == text;
-        if self.kept.len() < MAX_KEPT && !self.kept.iter().any(known) {
-            self.kept.push(Kept {
-                warning,
-                pos,
-                text: text.clone(),
-            });
-        }
+        self.keep(warning, pos, &text);
         self.last = text;
     }
 
     /// Adds all of another's.
     pub fn merge(&mut self, other: Self) {
         for kept in other.kept {
-            if self.kept.len() < MAX_KEPT && !self.kept.contains(&kept) {
-                self.kept.push(kept);
-            }
+            self.keep(kept.warning, kept.pos, &kept.text);
+        }
+    }
+
+    fn keep(&mut self, warning: bool, pos: Pos, text: &str) {
+        if let Some(known) = self.kept.iter_mut().find(|kept| kept.text == text) {
+            known.pos = known.pos.or_later(pos);
+        } else if self.kept.len() < MAX_KEPT {
+            self.kept.push(Kept {
+                warning,
+                pos,
+                text: text.to_owned(),
+            });
         }
     }
 

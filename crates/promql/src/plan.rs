@@ -189,6 +189,8 @@ pub struct AggregateNode {
     pub param: Option<Node>,
     /// Over what.
     pub input: Node,
+    /// Whether the order of an instant vector at the input is one that the query asked for.
+    pub input_ordered: bool,
 }
 
 /// A vector and a scalar.

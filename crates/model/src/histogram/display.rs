@@ -1,9 +1,45 @@
-//! Histograms as text, in the notation of test scripts: `{{schema:0 count:4 sum:5 buckets:[1 2 1]}}`.
+//! Histograms as text, in the notation of test scripts: `{{schema:0 count:4 sum:5 buckets:[1 2 1]}}`;
+//! and by their buckets' limits: `{count:4, sum:5, (0.5,1]:1, (1,2]:3}`.
 
 use std::fmt;
 
-use super::iterate::Indexed;
+use super::iterate::{Bucket, Indexed};
 use super::{FloatHistogram, ResetHint};
+use crate::go_float::General;
+
+/// A histogram by the limits of its populated buckets, ascending, as values of labels show it.
+#[derive(Clone, Copy, Debug)]
+pub struct ByLimits<'a>(pub &'a FloatHistogram);
+
+impl fmt::Display for ByLimits<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let histogram = self.0;
+        let (count, sum) = (General(histogram.count), General(histogram.sum));
+        write!(out, "{{count:{count}, sum:{sum}")?;
+        let populated = |(_, count): &(i32, f64)| *count != 0.0;
+        for (index, count) in histogram.negative().rev().filter(populated) {
+            limits(out, &histogram.negative_bucket(index, count))?;
+        }
+        if histogram.zero_count != 0.0 {
+            limits(out, &histogram.zero_bucket())?;
+        }
+        for (index, count) in histogram.positive().filter(populated) {
+            limits(out, &histogram.positive_bucket(index, count))?;
+        }
+        out.write_str("}")
+    }
+}
+
+fn limits(out: &mut fmt::Formatter<'_>, bucket: &Bucket) -> fmt::Result {
+    let open = if bucket.lower_inclusive { '[' } else { '(' };
+    let close = if bucket.upper_inclusive { ']' } else { ')' };
+    let (lower, upper) = (General(bucket.lower), General(bucket.upper));
+    write!(
+        out,
+        ", {open}{lower},{upper}{close}:{}",
+        General(bucket.count)
+    )
+}
 
 impl fmt::Display for FloatHistogram {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use model::histogram::{
     Combined, CompensatedFloat, CompensatedHistogram, FloatHistogram, IncompatibleSchemas,
+    ResetHint,
 };
 
 use super::column::{Column, histogram_bytes, is_absent};
@@ -59,6 +60,8 @@ struct HistogramCell {
     is_mean: bool,
     /// Whether exponential and custom buckets met.
     incompatible: bool,
+    /// Whether a counter that was reset, and one that was not, is among them.
+    hints: (bool, bool),
 }
 
 impl Accumulator {
@@ -142,6 +145,11 @@ impl Accumulator {
         }
         for (step, histogram) in &column.histograms {
             let cell = &mut self.histograms[*step as usize];
+            if cell.sum.is_none() && self.cells[*step as usize].count > 0 {
+                // Behind a float it only spoils the result.
+                cell.count += 1;
+                continue;
+            }
             if cell.sum.is_none() {
                 fold.charged += 2 * histogram_bytes(histogram);
             }
@@ -161,6 +169,9 @@ impl Accumulator {
                 (true, Some(_)) => fold.note(&Note::MixedFloatsHistogramsAggregation),
                 (false, Some(histogram)) => {
                     if let Some(total) = histogram.finish(self.op == AggregateOp::Avg) {
+                        if histogram.hints == (true, true) {
+                            fold.note(&Note::CounterResetCollision("aggregation"));
+                        }
                         column.push_histogram(step, Arc::new(total));
                     }
                 }
@@ -226,6 +237,11 @@ impl HistogramCell {
         if self.incompatible {
             return;
         }
+        match histogram.reset_hint {
+            ResetHint::Reset => self.hints.0 = true,
+            ResetHint::NotReset => self.hints.1 = true,
+            ResetHint::Unknown | ResetHint::Gauge => {}
+        }
         let Some(sum) = &mut self.sum else {
             self.sum = Some(Box::new(CompensatedHistogram::new(histogram.clone())));
             return;
@@ -253,9 +269,6 @@ impl HistogramCell {
                 fold.note(&Note::MixedExponentialCustom(metric));
             }
             Ok(combined) => {
-                if combined.reset_hints_collided {
-                    fold.note(&Note::CounterResetCollision("aggregation"));
-                }
                 if combined.bounds_reconciled {
                     fold.note(&Note::CustomBucketsReconciled("aggregation"));
                 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use model::histogram::ByLimits;
 use model::labels::{Labels, LabelsBuilder, METRIC_NAME};
 
 use super::accumulate::{Accumulator, Fold};
@@ -11,12 +12,13 @@ use super::tag::{HashedMap, Tag};
 use super::{EvalError, Evaluator};
 use crate::annotations::Number;
 use crate::ast::{AggregateOp, Grouping};
-use crate::plan::AggregateNode;
+use crate::plan::{AggregateNode, Node};
 
 impl<'a> Evaluator<'a> {
     /// Evaluates an aggregation.
     pub(super) fn aggregate<'e>(
         &'e self,
+        node: &Node,
         aggregate: &AggregateNode,
         steps: Steps,
     ) -> Result<Collected<'e, 'a>, EvalError> {
@@ -24,7 +26,7 @@ impl<'a> Evaluator<'a> {
             AggregateOp::Topk
             | AggregateOp::Bottomk
             | AggregateOp::Limitk
-            | AggregateOp::LimitRatio => self.rank(aggregate, steps),
+            | AggregateOp::LimitRatio => self.rank(node.pos, aggregate, steps),
             AggregateOp::Quantile => self.quantile(aggregate, steps),
             AggregateOp::CountValues => self.count_values(aggregate, steps),
             op => self.fold(op, aggregate, steps),
@@ -133,7 +135,7 @@ impl<'a> Evaluator<'a> {
                 }
             }
             for (step, histogram) in &column.histograms {
-                count(*step as usize, histogram.to_string())?;
+                count(*step as usize, ByLimits(histogram).to_string())?;
             }
             Ok(())
         })?;

@@ -5,7 +5,7 @@ use regex::Regex;
 
 use super::column::Steps;
 use super::stream::Sink;
-use super::tag::{HashedSet, Tag};
+use super::tag::Tag;
 use super::{EvalError, Evaluator};
 use crate::plan::Node;
 
@@ -72,7 +72,8 @@ impl Evaluator<'_> {
         })
     }
 
-    /// Streams series with the labels that `change` makes of theirs; `None`: as they are.
+    /// Streams series with the labels that `change` makes of theirs; `None`: as they are. Those that
+    /// come to have the same labels are merged.
     fn relabel(
         &self,
         input: &Node,
@@ -80,15 +81,12 @@ impl Evaluator<'_> {
         sink: &mut Sink<'_>,
         change: impl Fn(&Labels) -> Option<Labels>,
     ) -> Result<(), EvalError> {
-        let mut seen = HashedSet::default();
-        self.stream(input, steps, &mut |tag, column| {
-            let labels = tag.to_labels();
-            let changed = change(&labels).unwrap_or(labels);
-            let tag = Tag::of(&changed);
-            if !seen.insert(tag.fingerprint().0) {
-                return Err(EvalError::same_labels());
-            }
-            sink(tag, column)
+        self.distinct(false, sink, |sink| {
+            self.stream(input, steps, &mut |tag, column| {
+                let labels = tag.to_labels();
+                let changed = change(&labels).unwrap_or(labels);
+                sink(Tag::of(&changed), column)
+            })
         })
     }
 }

@@ -155,11 +155,13 @@ fn combine(
         (result.sub(rhs), "subtraction")
     };
     let Ok(combined) = combined else {
-        annotations.add(pos, &Note::MixedExponentialCustom(""));
+        annotations.add(pos, &Note::IncompatibleBucketLayout(op.symbol()));
         return Outcome::Nothing;
     };
     if combined.reset_hints_collided {
+        // Whether the sum is one of counters can't be told, so there is none.
         annotations.add(pos, &Note::CounterResetCollision(operation));
+        return Outcome::Nothing;
     }
     if combined.bounds_reconciled {
         annotations.add(pos, &Note::CustomBucketsReconciled(operation));

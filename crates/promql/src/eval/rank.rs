@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use model::go_float::General;
 use model::histogram::FloatHistogram;
 
 use super::aggregate::Groups;
@@ -11,9 +12,13 @@ use super::column::{Column, ScalarColumn, Steps, is_absent};
 use super::special::by_value;
 use super::tag::Tag;
 use super::{EvalError, Evaluator};
-use crate::annotations::{Note, Number};
+use crate::annotations::{Note, Pos};
 use crate::ast::AggregateOp;
 use crate::plan::AggregateNode;
+
+/// A `k` from here on, in either direction, is out of the range of whole numbers.
+const MIN_K: f64 = -9_223_372_036_854_775_808.0;
+const MAX_K: f64 = 9_223_372_036_854_774_784.0;
 
 /// What of a group stays at one step.
 enum Choice {
@@ -31,15 +36,19 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// `topk`, `bottomk`, `limitk`, `limit_ratio`
+    /// `topk`, `bottomk`, `limitk`, `limit_ratio`; `pos` is where the whole of it stands.
     pub(super) fn rank<'e>(
         &'e self,
+        pos: Pos,
         aggregate: &AggregateNode,
         steps: Steps,
     ) -> Result<Collected<'e, 'a>, EvalError> {
-        let choices = self.choices(aggregate, steps)?;
+        let param = self.param(aggregate, steps)?;
         let mut collected = self.collect(&aggregate.input, steps)?;
-        collected.sort();
+        let choices = self.choices(aggregate, &param, steps)?;
+        if !aggregate.input_ordered || !self.time.instant {
+            collected.sort();
+        }
         let mut groups = Groups::new(&aggregate.grouping);
         let mut members: Vec<Vec<usize>> = Vec::new();
         for (at, series) in collected.series.iter().enumerate() {
@@ -49,17 +58,9 @@ impl<'a> Evaluator<'a> {
             }
             members[group].push(at);
         }
-        let ranks_floats = matches!(aggregate.op, AggregateOp::Topk | AggregateOp::Bottomk);
-        if ranks_floats
-            && collected
-                .series
-                .iter()
-                .any(|s| !s.column.histograms.is_empty())
-        {
+        if leaves_histograms_out(&choices, &collected) {
             let note = Note::HistogramIgnoredInAggregation(aggregate.op.name());
-            self.annotations
-                .borrow_mut()
-                .add(aggregate.input.pos, &note);
+            self.annotations.borrow_mut().add(pos, &note);
         }
         let mut held = self.budget.hold();
         held.charge(collected.series.len() * column_bytes(steps))?;
@@ -101,50 +102,72 @@ impl<'a> Evaluator<'a> {
         Ok(collected)
     }
 
-    /// What stays at each step.
-    fn choices(&self, aggregate: &AggregateNode, steps: Steps) -> Result<Vec<Choice>, EvalError> {
-        let param = self.param(aggregate, steps)?;
-        let is_ratio = aggregate.op == AggregateOp::LimitRatio;
-        let pos = aggregate
-            .param
-            .as_ref()
-            .map_or(aggregate.input.pos, |param| param.pos);
-        let choice = |step: usize| {
-            let value = param.at(step);
-            if value.is_nan() {
-                let what = if is_ratio { "Ratio" } else { "Parameter" };
-                return Err(EvalError::Execution(format!("{what} value is NaN")));
+    /// What stays at each step. A parameter is looked at over all steps first: where it chooses
+    /// nothing at any, it may be as odd as it likes.
+    fn choices(
+        &self,
+        aggregate: &AggregateNode,
+        param: &ScalarColumn,
+        steps: Steps,
+    ) -> Result<Vec<Choice>, EvalError> {
+        let values = || (0..steps.count).map(|step| param.at(step));
+        let bounds = Bounds::of(param, steps);
+        let failed = |text: String| Err(EvalError::Execution(text));
+        if aggregate.op == AggregateOp::LimitRatio {
+            if bounds.has_nan {
+                return failed("Ratio value is NaN".to_owned());
             }
-            if is_ratio {
-                let capped = value.clamp(-1.0, 1.0);
-                if capped != value {
-                    let note = Note::InvalidRatio(value, capped);
-                    self.annotations.borrow_mut().add(pos, &note);
-                }
-                return Ok(Choice::Ratio(capped));
+            let pos = param_pos(aggregate);
+            let mut annotations = self.annotations.borrow_mut();
+            if bounds.max > 1.0 {
+                annotations.add(pos, &Note::InvalidRatio(bounds.max, 1.0));
             }
-            // The bounds of i64 as floats; the upper one is just outside.
-            if !(-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&value) {
-                let (side, value) = (
-                    if value > 0.0 {
-                        "overflows"
-                    } else {
-                        "underflows"
-                    },
-                    Number(value),
-                );
-                return Err(EvalError::Execution(format!(
-                    "Scalar value {value} {side} int64"
-                )));
+            if bounds.min < -1.0 {
+                annotations.add(pos, &Note::InvalidRatio(bounds.min, -1.0));
             }
+            return Ok(values()
+                .map(|r| Choice::Ratio(r.clamp(-1.0, 1.0)))
+                .collect());
+        }
+        let choice = |value: f64| {
             let k = if value < 1.0 { 0 } else { value as usize };
-            Ok(match aggregate.op {
+            match aggregate.op {
                 AggregateOp::Topk => Choice::Largest(k),
                 AggregateOp::Bottomk => Choice::Smallest(k),
                 _ => Choice::First(k),
-            })
+            }
         };
-        (0..steps.count).map(choice).collect()
+        if bounds.has_nan {
+            return failed("Parameter value is NaN".to_owned());
+        }
+        if bounds.max >= 1.0 && bounds.min <= MIN_K {
+            return failed(format!(
+                "Scalar value {} underflows int64",
+                General(bounds.min)
+            ));
+        }
+        if bounds.max >= MAX_K {
+            return failed(format!(
+                "Scalar value {} overflows int64",
+                General(bounds.max)
+            ));
+        }
+        Ok(values().map(choice).collect())
+    }
+
+    /// Says so where a quantile is none at any step, even where there is nothing to take it of.
+    fn check_share(&self, quantile: &ScalarColumn, pos: Pos, steps: Steps) {
+        let bounds = Bounds::of(quantile, steps);
+        let mut annotations = self.annotations.borrow_mut();
+        if bounds.has_nan {
+            annotations.add(pos, &Note::InvalidQuantile(f64::NAN));
+        }
+        if bounds.max > 1.0 {
+            annotations.add(pos, &Note::InvalidQuantile(bounds.max));
+        }
+        if bounds.min < 0.0 {
+            annotations.add(pos, &Note::InvalidQuantile(bounds.min));
+        }
     }
 
     /// `quantile(q, v)`
@@ -154,11 +177,7 @@ impl<'a> Evaluator<'a> {
         steps: Steps,
     ) -> Result<Collected<'e, 'a>, EvalError> {
         let param = self.param(aggregate, steps)?;
-        let pos = aggregate
-            .param
-            .as_ref()
-            .map_or(aggregate.input.pos, |param| param.pos);
-        self.check_quantile(&param, pos, steps);
+        self.check_share(&param, param_pos(aggregate), steps);
         let mut groups = Groups::new(&aggregate.grouping);
         let mut columns: Vec<Vec<Vec<f64>>> = Vec::new();
         let mut held = self.budget.hold();
@@ -203,6 +222,53 @@ impl<'a> Evaluator<'a> {
         }
         Ok(collected)
     }
+}
+
+/// The smallest and the largest of the values of a parameter over all steps. NaN is neither, and
+/// takes the place of both, so that it compares with nothing.
+struct Bounds {
+    min: f64,
+    max: f64,
+    has_nan: bool,
+}
+
+impl Bounds {
+    fn of(param: &ScalarColumn, steps: Steps) -> Self {
+        // As upstream has it, infinities included.
+        let mut bounds = Self {
+            min: f64::MAX,
+            max: f64::MIN,
+            has_nan: false,
+        };
+        for value in (0..steps.count).map(|step| param.at(step)) {
+            bounds.min = bounds.min.min(value);
+            bounds.max = bounds.max.max(value);
+            bounds.has_nan |= value.is_nan();
+        }
+        if bounds.has_nan {
+            (bounds.min, bounds.max) = (f64::NAN, f64::NAN);
+        }
+        bounds
+    }
+}
+
+/// Where the parameter stands.
+fn param_pos(aggregate: &AggregateNode) -> Pos {
+    let param = aggregate.param.as_ref();
+    param.map_or(aggregate.input.pos, |param| param.pos)
+}
+
+/// Whether `topk` or `bottomk` meets a histogram at a step at which it chooses something.
+fn leaves_histograms_out(choices: &[Choice], collected: &Collected<'_, '_>) -> bool {
+    let ranks = |choice: &Choice| match choice {
+        Choice::Largest(k) | Choice::Smallest(k) => *k > 0,
+        _ => false,
+    };
+    let mut columns = collected.series.iter().map(|kept| &kept.column);
+    columns.any(|column| {
+        let mut at = column.histograms.iter().map(|(step, _)| *step as usize);
+        at.any(|step| choices.get(step).is_some_and(ranks))
+    })
 }
 
 /// What a column of floats takes.

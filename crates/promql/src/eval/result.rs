@@ -14,7 +14,7 @@ impl Evaluator<'_> {
     /// The answer to a plan.
     pub(super) fn value(&self, plan: &Plan, steps: Steps) -> Result<QueryValue, EvalError> {
         match plan.value_type {
-            ValueType::String => Ok(QueryValue::String(
+            ValueType::String if self.time.instant => Ok(QueryValue::String(
                 steps.start,
                 self.text(&plan.root)?.to_owned(),
             )),
@@ -30,13 +30,13 @@ impl Evaluator<'_> {
                 };
                 Ok(QueryValue::Matrix(vec![series]))
             }
-            ValueType::Matrix => match &plan.root.kind {
+            ValueType::Matrix | ValueType::String => match &plan.root.kind {
                 NodeKind::Window(source) if self.time.instant => self.window(source, steps),
-                _ => Err(EvalError::Execution(
-                    "invalid expression type \"range vector\" for range query, must be Scalar or \
-                     instant Vector"
-                        .to_owned(),
-                )),
+                _ => Err(EvalError::Execution(format!(
+                    "invalid expression type {:?} for range query, must be Scalar or instant \
+                     Vector",
+                    plan.value_type.name()
+                ))),
             },
             ValueType::Vector => {
                 let mut collected = self.collect(&plan.root, steps)?;

@@ -5,7 +5,7 @@ use super::column::{Column, ScalarColumn, Steps, is_absent};
 use super::kernel::{Interrupt, KernelContext, Special};
 use super::operator::{self, Operand, Outcome};
 use super::select::{Yield, broadcast};
-use super::tag::Tag;
+use super::tag::{HashedSet, Tag};
 use super::{EvalError, Evaluator};
 use crate::annotations::Note;
 use crate::plan::{ElementCall, Node, NodeKind, RangeCall, Select, VectorScalar};
@@ -24,9 +24,17 @@ impl Evaluator<'_> {
         match &node.kind {
             NodeKind::Select(select) => self.stream_select(select, steps, Yield::Value, sink),
             NodeKind::Range(call) => {
-                let distinct = call.keeps_name || call.source.stays_distinct();
-                self.distinct(distinct, sink, |sink| {
-                    self.stream_range(node, call, steps, sink)
+                if call.keeps_name || call.source.stays_distinct() {
+                    return self.stream_range(node, call, steps, sink);
+                }
+                // Over ranges, two series of the same labels are never one, even where they have
+                // no step in common.
+                let mut seen = HashedSet::default();
+                self.stream_range(node, call, steps, &mut |tag, column| {
+                    if !seen.insert(tag.fingerprint().0) {
+                        return Err(EvalError::same_labels());
+                    }
+                    sink(tag, column)
                 })
             }
             NodeKind::Element(call) => {
@@ -61,7 +69,7 @@ impl Evaluator<'_> {
                 self.replay(collected, sink)
             }
             NodeKind::Aggregate(aggregate) => {
-                let collected = self.aggregate(aggregate, steps)?;
+                let collected = self.aggregate(node, aggregate, steps)?;
                 self.replay(collected, sink)
             }
             NodeKind::VectorVector(binary) => {
@@ -80,7 +88,7 @@ impl Evaluator<'_> {
     /// Streams what `run` streams. Where its series may have come to have the same labels, as
     /// their names were dropped, they are merged first, which fails where two have a value at one
     /// step.
-    fn distinct(
+    pub(super) fn distinct(
         &self,
         distinct: bool,
         sink: &mut Sink<'_>,

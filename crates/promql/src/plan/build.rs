@@ -78,6 +78,7 @@ fn build(expr: &Expr) -> (Node, bool) {
             let param_invariant = param.as_ref().is_none_or(|(_, invariant)| *invariant);
             let invariant = input_invariant && param_invariant;
             let wrapped = |(node, own): (Node, bool)| wrap(node, own && !invariant);
+            let input_ordered = is_ordered(&input);
             let built = AggregateNode {
                 op: aggregate.op,
                 grouping: match &aggregate.grouping {
@@ -86,6 +87,7 @@ fn build(expr: &Expr) -> (Node, bool) {
                 },
                 param: param.map(wrapped),
                 input: wrapped((input, input_invariant)),
+                input_ordered,
             };
             (node(NodeKind::Aggregate(Box::new(built))), invariant)
         }
@@ -400,15 +402,14 @@ fn is_ordered(node: &Node) -> bool {
         NodeKind::Element(call) => is_ordered(&call.input),
         NodeKind::Negate(input) | NodeKind::Invariant(input) => is_ordered(input),
         NodeKind::VectorScalar(binary) => is_ordered(&binary.vector),
-        NodeKind::VectorVector(binary) => {
-            let one_to_many = binary.matching.cardinality == Cardinality::OneToMany;
-            binary.op != BinaryOp::Or
-                && is_ordered(if one_to_many {
-                    &binary.rhs
-                } else {
-                    &binary.lhs
-                })
+        // The right side of an `or` comes behind the left one.
+        NodeKind::VectorVector(binary) if binary.op == BinaryOp::Or => {
+            is_ordered(&binary.lhs) || is_ordered(&binary.rhs)
         }
+        NodeKind::VectorVector(binary) => is_ordered(match binary.matching.cardinality {
+            Cardinality::OneToMany => &binary.rhs,
+            _ => &binary.lhs,
+        }),
         _ => false,
     }
 }
