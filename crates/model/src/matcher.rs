@@ -66,6 +66,21 @@ impl Matcher {
         })
     }
 
+    /// Makes a matcher of exactly these values, as a regular expression would be; of any number, as
+    /// nothing is compiled.
+    pub fn one_of<'v>(name: &str, values: impl IntoIterator<Item = &'v str>) -> Self {
+        let mut values: Vec<String> = values.into_iter().map(str::to_owned).collect();
+        values.sort_unstable();
+        values.dedup();
+        let escaped: Vec<String> = values.iter().map(|value| regex::escape(value)).collect();
+        Self {
+            name: Arc::from(name),
+            op: MatchOp::Regex,
+            value: Arc::from(escaped.join("|")),
+            pattern: Some(Arc::new(Pattern::Literals(values))),
+        }
+    }
+
     /// Whether a value satisfies the matcher.
     pub fn matches(&self, value: &str) -> bool {
         match (&self.pattern, self.op) {
@@ -335,6 +350,20 @@ mod shape {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_of_many_values_matches_as_a_pattern_of_them_would() {
+        let values = ["b:1", "a.c", "a.c", ""];
+        let matcher = Matcher::one_of("l", values);
+        let pattern = Matcher::new("l", MatchOp::Regex, &matcher.value).unwrap();
+        for value in ["a.c", "abc", "b:1", "b", "", "a.c|b:1"] {
+            assert_eq!(matcher.matches(value), values.contains(&value), "{value}");
+            assert_eq!(pattern.matches(value), matcher.matches(value), "{value}");
+        }
+        let many: Vec<String> = (0..100_000).map(|n| n.to_string()).collect();
+        let matcher = Matcher::one_of("l", many.iter().map(String::as_str));
+        assert!(matcher.matches("99999") && !matcher.matches("100000"));
+    }
 
     #[test]
     fn takes_patterns_apart() {

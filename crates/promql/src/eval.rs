@@ -21,6 +21,7 @@ mod aggregate;
 mod accumulate;
 mod rank;
 mod matching;
+mod info;
 mod result;
 
 use std::cell::RefCell;

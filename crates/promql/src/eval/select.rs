@@ -22,6 +22,8 @@ pub(super) enum Yield {
     Time,
     /// Since when it counts, in seconds; 0 where that is not known.
     Start,
+    /// Of a float, when it was taken, in seconds; a histogram as it is.
+    FloatTime,
 }
 
 impl Evaluator<'_> {
@@ -213,7 +215,7 @@ fn newest(
                 continue;
             }
             match what {
-                Yield::Value => {
+                Yield::Value | Yield::FloatTime => {
                     out.push_histogram(step, std::sync::Arc::clone(&point.histogram));
                 }
                 Yield::Time => out.floats[step] = seconds(point.t),
@@ -223,7 +225,7 @@ fn newest(
             let value = samples.values[at];
             // A stale marker reads as 'absent' as it is.
             out.floats[step] = match what {
-                Yield::Time if !is_stale(value) => seconds(ts[at]),
+                Yield::Time | Yield::FloatTime if !is_stale(value) => seconds(ts[at]),
                 Yield::Start if !is_stale(value) => {
                     seconds(samples.starts.get(at).copied().unwrap_or_default())
                 }

@@ -63,6 +63,7 @@ impl<'a> Evaluator<'a> {
             (Special::HistogramQuantiles, [input, label, quantiles @ ..]) => {
                 self.histogram_quantiles(input, label, quantiles, steps)
             }
+            (Special::Info, [input, selector @ ..]) => self.info(input, selector.first(), steps),
             _ => Err(EvalError::Execution(format!(
                 "{special:?} can't be evaluated here"
             ))),

@@ -43,6 +43,7 @@ const STEP_DEPENDENT: &[&str] = &[
     "time",
     "timestamp",
     "start_timestamp",
+    "info",
 ];
 
 /// Builds a node; says whether its value is the same at every step.
