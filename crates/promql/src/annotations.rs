@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use model::go_float::General;
+use model::go_float::{General, TwoDigits};
+use model::time::TimestampMs;
+
+use crate::functions::date::seconds_utc;
 
 /// Where an expression stands in the query's text: byte offsets, half-open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,9 +72,8 @@ pub enum Note<'a> {
     PossibleNonCounter(&'a str),
     /// Info: what `__type__` says is no counter: metric, type.
     PossibleNonCounterLabel(&'a str, &'a str),
-    /// Info: classic buckets that did not ascend: metric; bounds of the range and the largest
-    /// difference.
-    ForcedMonotonicity(&'a str),
+    /// Info: classic buckets that did not ascend: metric, and which.
+    ForcedMonotonicity(&'a str, Forced),
     /// Info: an operator between types that it does not know: operator, left, right.
     IncompatibleTypes(&'a str, &'a str, &'a str),
     /// Info: histograms left out of an aggregation, by name of the aggregation.
@@ -194,7 +196,7 @@ impl fmt::Display for Note<'_> {
                 "metric might not be a counter, __type__ label is not set to \"counter\" or \
                  \"histogram\", got {kind:?}: {metric:?}"
             ),
-            Self::ForcedMonotonicity(metric) => {
+            Self::ForcedMonotonicity(metric, _) => {
                 out.write_str(
                     "input to histogram_quantile needed to be fixed for monotonicity (see \
                      https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)",
@@ -266,12 +268,61 @@ impl fmt::Display for Number {
     }
 }
 
+/// Classic buckets whose counts were raised to those of the buckets below them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Forced {
+    /// The lowest and the highest bound of such a bucket.
+    pub bounds: (f64, f64),
+    /// The most that was added to a count.
+    pub difference: f64,
+    /// The first and the last time at which a histogram had some.
+    pub times: (TimestampMs, TimestampMs),
+    /// How many histograms had some.
+    pub histograms: usize,
+}
+
+impl Forced {
+    /// What is true of both.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            bounds: (
+                self.bounds.0.min(other.bounds.0),
+                self.bounds.1.max(other.bounds.1),
+            ),
+            difference: self.difference.max(other.difference),
+            times: (
+                self.times.0.min(other.times.0),
+                self.times.1.max(other.times.1),
+            ),
+            histograms: self.histograms.saturating_add(other.histograms),
+        }
+    }
+}
+
+impl fmt::Display for Forced {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            ", from buckets {} to {}, with a max diff of {}, over {} samples from {} to {}",
+            General(self.bounds.0),
+            General(self.bounds.1),
+            TwoDigits(self.difference),
+            self.histograms,
+            seconds_utc(self.times.0),
+            seconds_utc(self.times.1),
+        )
+    }
+}
+
 /// One annotation kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 struct Kept {
     warning: bool,
     pos: Pos,
     text: String,
+    /// What is to be said behind the text, of all that have been told together.
+    forced: Option<Forced>,
 }
 
 /// How many distinct annotations a query keeps; more are counted only.
@@ -289,29 +340,38 @@ impl Annotations {
     pub fn add(&mut self, pos: Pos, note: &Note<'_>) {
         use fmt::Write;
         let warning = note.is_warning();
+        let forced = match note {
+            Note::ForcedMonotonicity(_, forced) => Some(*forced),
+            _ => None,
+        };
         let mut text = std::mem::take(&mut self.last);
         text.clear();
         // Writing to a string can't fail.
         let _ = write!(text, "{note}");
-        self.keep(warning, pos, &text);
+        self.keep(warning, pos, &text, forced);
         self.last = text;
     }
 
     /// Adds all of another's.
     pub fn merge(&mut self, other: Self) {
         for kept in other.kept {
-            self.keep(kept.warning, kept.pos, &kept.text);
+            self.keep(kept.warning, kept.pos, &kept.text, kept.forced);
         }
     }
 
-    fn keep(&mut self, warning: bool, pos: Pos, text: &str) {
+    fn keep(&mut self, warning: bool, pos: Pos, text: &str, forced: Option<Forced>) {
         if let Some(known) = self.kept.iter_mut().find(|kept| kept.text == text) {
             known.pos = known.pos.or_later(pos);
+            known.forced = match (known.forced, forced) {
+                (Some(known), Some(new)) => Some(known.or(new)),
+                (known, new) => known.or(new),
+            };
         } else if self.kept.len() < MAX_KEPT {
             self.kept.push(Kept {
                 warning,
                 pos,
                 text: text.to_owned(),
+                forced,
             });
         }
     }
@@ -336,7 +396,9 @@ impl Annotations {
         wanted
             .map(|kept| {
                 let (line, column) = kept.pos.line_column(query);
-                format!("{} ({line}:{column})", kept.text)
+                let details = kept.forced.map(|forced| forced.to_string());
+                let details = details.unwrap_or_default();
+                format!("{}{details} ({line}:{column})", kept.text)
             })
             .collect()
     }

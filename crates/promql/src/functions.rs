@@ -9,7 +9,7 @@ mod over_time;
 mod extremes;
 mod spread;
 mod math;
-mod date;
+pub(crate) mod date;
 mod native;
 mod buckets;
 #[cfg(test)]
@@ -49,8 +49,13 @@ pub fn check_params(
             continue;
         };
         if factor <= 0.0 || factor >= 1.0 {
+            let got = if factor.is_infinite() {
+                model::go_float::General(factor).to_string()
+            } else {
+                format!("{factor:.6}")
+            };
             return Err(format!(
-                "invalid {what} factor. Expected: 0 < {short} < 1, got: {factor:.6}"
+                "invalid {what} factor. Expected: 0 < {short} < 1, got: {got}"
             ));
         }
     }

@@ -113,7 +113,7 @@ impl FloatHistogram {
     }
 
     /// The share of a bucket that lies below a value within it.
-    fn share_below(&self, bucket: &Bucket, value: f64) -> f64 {
+    pub(super) fn share_below(&self, bucket: &Bucket, value: f64) -> f64 {
         if self.uses_custom_buckets() || (bucket.lower <= 0.0 && bucket.upper >= 0.0) {
             return (value - bucket.lower) / (bucket.upper - bucket.lower);
         }
@@ -128,7 +128,7 @@ impl FloatHistogram {
     }
 
     /// The zero bucket reaches only to the side on which there are other buckets, if it is one.
-    pub(super) fn one_sided(&self, mut zero: Bucket) -> Bucket {
+    fn one_sided(&self, mut zero: Bucket) -> Bucket {
         match (
             self.negative_buckets.is_empty(),
             self.positive_buckets.is_empty(),
@@ -155,7 +155,12 @@ impl FloatHistogram {
         let mut below = 0.0;
         let mut buckets = self.buckets();
         for mut bucket in buckets.by_ref() {
-            if bucket.lower <= 0.0 && bucket.upper >= 0.0 {
+            if self.uses_custom_buckets() {
+                // As of classic buckets: the first begins at zero unless it ends there or below.
+                if bucket.lower == f64::NEG_INFINITY && bucket.upper > 0.0 {
+                    bucket.lower = 0.0;
+                }
+            } else if bucket.lower <= 0.0 && bucket.upper >= 0.0 {
                 bucket = self.one_sided(bucket);
             }
             let rank = |limit: f64| {

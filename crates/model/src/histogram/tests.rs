@@ -287,6 +287,12 @@ fn contradictions_are_refused() {
             bound: 1.0
         })
     );
+    h.custom_values = vec![f64::NEG_INFINITY, 2.0];
+    assert_eq!(h.validate(), Ok(()));
+    h.custom_values = vec![1.0, f64::INFINITY];
+    assert!(h.validate().is_err());
+    h.custom_values = vec![1.0, f64::NAN];
+    assert!(h.validate().is_err());
     h.custom_values = vec![2.0];
     assert_eq!(
         h.validate(),

@@ -20,6 +20,13 @@ struct Rest {
     middle: f64,
 }
 
+impl Rest {
+    const NOTHING: Self = Self {
+        count: 0.0,
+        middle: 0.0,
+    };
+}
+
 impl FloatHistogram {
     /// Cuts off the observations on one side of `limit`. A bucket around it is cut as a quantile
     /// would cut it; of a bucket without end on the side to cut, nothing stays. The sum becomes the
@@ -33,34 +40,31 @@ impl FloatHistogram {
         let mut take = |before: &mut f64, rest: Rest| {
             cut |= rest.count != *before;
             *before = rest.count;
-            if rest.count != 0.0 {
-                count.add(rest.count);
-                sum.add(rest.count * rest.middle);
-            }
+            count.add(rest.count);
+            sum.add(rest.count * rest.middle);
         };
-        let custom = self.uses_custom_buckets();
-        for ((index, _), before) in self.positive().zip(&mut trimmed.positive_buckets) {
-            let mut bucket = self.positive_bucket(index, *before);
-            bucket.lower = if custom {
-                bucket.lower
-            } else {
-                bucket.lower.max(self.zero_threshold)
-            };
-            let rest = if custom {
-                linear(&bucket, keep, limit)
-            } else {
-                exponential(&bucket, keep, limit)
-            };
-            take(before, rest);
+        let (mut has_positive, mut has_negative) = (false, false);
+        let populated = |(_, count): &(_, &mut f64)| **count != 0.0;
+        let positive = self.positive().zip(&mut trimmed.positive_buckets);
+        for ((index, _), count) in positive.filter(populated) {
+            has_positive = true;
+            let bucket = self.positive_bucket(index, *count);
+            take(count, self.rest(&bucket, keep, limit));
         }
-        for ((index, _), before) in self.negative().zip(&mut trimmed.negative_buckets) {
-            let mut bucket = self.negative_bucket(index, *before);
-            bucket.upper = bucket.upper.min(-self.zero_threshold);
-            take(before, exponential(&bucket, keep, limit));
+        let negative = self.negative().zip(&mut trimmed.negative_buckets);
+        for ((index, _), count) in negative.filter(populated) {
+            has_negative = true;
+            let bucket = self.negative_bucket(index, *count);
+            take(count, self.rest(&bucket, keep, limit));
         }
-        if self.zero_count != 0.0 {
-            let bucket = self.one_sided(self.zero_bucket());
-            take(&mut trimmed.zero_count, linear(&bucket, keep, limit));
+        if self.zero_count > 0.0 {
+            let mut zero = self.zero_bucket();
+            match (has_negative, has_positive) {
+                (true, false) => zero.upper = 0.0,
+                (false, true) => zero.lower = 0.0,
+                _ => {}
+            }
+            take(&mut trimmed.zero_count, rest_of_zero(&zero, keep, limit));
         }
         if cut {
             trimmed.count = count.total();
@@ -69,140 +73,107 @@ impl FloatHistogram {
         }
         trimmed
     }
-}
 
-/// What stays of a bucket with finite limits where `share` of it lies below the limit.
-fn part(
-    bucket: &Bucket,
-    keep: Keep,
-    limit: f64,
-    share: f64,
-    middle: impl Fn(f64, f64) -> f64,
-) -> Rest {
-    match keep {
-        Keep::Below => Rest {
-            count: bucket.count * share,
-            middle: middle(bucket.lower, limit),
-        },
-        Keep::Above => Rest {
-            count: bucket.count * (1.0 - share),
-            middle: middle(limit, bucket.upper),
-        },
+    /// What stays of a positive, negative or custom bucket.
+    fn rest(&self, bucket: &Bucket, keep: Keep, limit: f64) -> Rest {
+        let (stays, is_cut) = match keep {
+            Keep::Below => (bucket.upper <= limit, bucket.lower < limit),
+            Keep::Above => (bucket.lower >= limit, bucket.upper > limit),
+        };
+        if stays {
+            return Rest {
+                count: bucket.count,
+                middle: self.middle(bucket.lower, bucket.upper),
+            };
+        }
+        if !is_cut {
+            return Rest::NOTHING;
+        }
+        if bucket.lower == f64::NEG_INFINITY || bucket.upper == f64::INFINITY {
+            return rest_of_endless(bucket, keep, limit);
+        }
+        let below = bucket.count * self.share_below(bucket, limit);
+        match keep {
+            Keep::Below => Rest {
+                count: below,
+                middle: self.middle(bucket.lower, limit),
+            },
+            Keep::Above => Rest {
+                count: bucket.count - below,
+                middle: self.middle(limit, bucket.upper),
+            },
+        }
     }
-}
 
-/// Whether the whole bucket stays, or nothing of it; `None` where the limit cuts through it.
-fn whole(bucket: &Bucket, keep: Keep, limit: f64) -> Option<bool> {
-    match keep {
-        Keep::Below if limit >= bucket.upper => Some(true),
-        Keep::Above if limit <= bucket.lower => Some(true),
-        Keep::Below if limit <= bucket.lower => Some(false),
-        Keep::Above if limit >= bucket.upper => Some(false),
-        _ => None,
-    }
-}
-
-/// Cuts an exponential bucket, whose limits have one sign.
-fn exponential(bucket: &Bucket, keep: Keep, limit: f64) -> Rest {
-    let middle = |lower: f64, upper: f64| (lower * upper).sqrt().copysign(lower);
-    match whole(bucket, keep, limit) {
-        Some(true) => Rest {
-            count: bucket.count,
-            middle: middle(bucket.lower, bucket.upper),
-        },
-        Some(false) => Rest {
-            count: 0.0,
-            middle: 0.0,
-        },
-        None => {
-            let lower = bucket.lower.abs().log2();
-            let upper = bucket.upper.abs().log2();
-            let share = (limit.abs().log2() - lower) / (upper - lower);
-            part(bucket, keep, limit, share, middle)
+    /// What observations between two limits of one sign are taken for: the arithmetic mean in custom
+    /// buckets, the geometric one in others. Where there is but one limit, it is that.
+    fn middle(&self, lower: f64, upper: f64) -> f64 {
+        match (lower.is_infinite(), upper.is_infinite()) {
+            (true, true) => 0.0,
+            (true, false) if upper > 0.0 => upper / 2.0,
+            (true, false) => upper,
+            (false, true) => lower,
+            (false, false) if self.uses_custom_buckets() => (lower + upper) / 2.0,
+            (false, false) => {
+                let middle = (lower * upper).abs().sqrt();
+                if lower < 0.0 || upper < 0.0 {
+                    -middle
+                } else {
+                    middle
+                }
+            }
         }
     }
 }
 
-/// Cuts a custom bucket or the zero bucket.
-fn linear(bucket: &Bucket, keep: Keep, limit: f64) -> Rest {
-    let middle = |lower: f64, upper: f64| (lower + upper) / 2.0;
-    if bucket.lower == f64::NEG_INFINITY {
-        return first_custom(bucket, keep, limit);
-    }
-    if bucket.upper == f64::INFINITY {
-        return last_custom(bucket, keep, limit);
-    }
-    match whole(bucket, keep, limit) {
-        Some(true) => Rest {
-            count: bucket.count,
-            middle: middle(bucket.lower, bucket.upper),
-        },
-        Some(false) => Rest {
-            count: 0.0,
-            middle: 0.0,
-        },
-        None => {
-            let share = (limit - bucket.lower) / (bucket.upper - bucket.lower);
-            part(bucket, keep, limit, share, middle)
-        }
-    }
-}
-
-/// Cuts the custom bucket from -Inf. With a positive upper limit it is taken to begin at zero.
-fn first_custom(bucket: &Bucket, keep: Keep, limit: f64) -> Rest {
-    let finite = bucket.upper < f64::INFINITY;
-    let whole_middle = match bucket.upper {
-        upper if !finite || upper.is_nan() => 0.0,
-        upper if upper > 0.0 => upper / 2.0,
-        upper => upper,
-    };
-    let all = Rest {
+/// Cuts a bucket with one limit or none. With a positive upper limit it is taken to begin at zero;
+/// else, nothing is known of where its observations lie, so that all go with the end that is cut.
+fn rest_of_endless(bucket: &Bucket, keep: Keep, limit: f64) -> Rest {
+    let all_at = |middle: f64| Rest {
         count: bucket.count,
-        middle: whole_middle,
+        middle,
     };
-    let none = Rest {
-        count: 0.0,
-        middle: 0.0,
-    };
+    let upper = bucket.upper;
+    if bucket.lower != f64::NEG_INFINITY {
+        return match keep {
+            Keep::Below => Rest::NOTHING,
+            Keep::Above => all_at(limit),
+        };
+    }
     match keep {
-        Keep::Below if limit >= bucket.upper => all,
-        Keep::Below if limit == f64::NEG_INFINITY => none,
-        Keep::Below if finite && bucket.upper <= 0.0 => Rest {
-            count: bucket.count,
-            middle: limit,
-        },
-        Keep::Below if finite && limit > 0.0 => Rest {
-            count: bucket.count * limit / bucket.upper,
+        Keep::Below if limit > 0.0 && upper > 0.0 && upper < f64::INFINITY => Rest {
+            count: bucket.count * limit / upper,
             middle: limit / 2.0,
         },
-        Keep::Above if limit == f64::NEG_INFINITY => all,
-        Keep::Above if finite && limit >= 0.0 && bucket.upper > limit => Rest {
-            count: bucket.count * (1.0 - limit / bucket.upper),
-            middle: (limit + bucket.upper) / 2.0,
+        Keep::Below if upper <= 0.0 => all_at(limit),
+        Keep::Above if limit >= 0.0 && upper < f64::INFINITY => Rest {
+            count: bucket.count * (1.0 - limit / upper),
+            middle: (limit + upper) / 2.0,
         },
-        _ => none,
+        _ => Rest::NOTHING,
     }
 }
 
-/// Cuts the custom bucket to +Inf, whose observations are taken to lie at its lower limit, or as
-/// low as the cut allows.
-fn last_custom(bucket: &Bucket, keep: Keep, limit: f64) -> Rest {
+/// Cuts the zero bucket, in which observations are spread evenly. One without width goes or stays
+/// as a whole.
+fn rest_of_zero(zero: &Bucket, keep: Keep, limit: f64) -> Rest {
+    let (lower, upper) = (zero.lower, zero.upper);
+    let all = Rest {
+        count: zero.count,
+        middle: (lower + upper) / 2.0,
+    };
     match keep {
-        Keep::Below if limit < f64::INFINITY => Rest {
-            count: 0.0,
-            middle: 0.0,
-        },
-        Keep::Above if limit == f64::INFINITY => Rest {
-            count: 0.0,
-            middle: 0.0,
-        },
-        Keep::Above => Rest {
-            count: bucket.count,
-            middle: bucket.lower.max(limit),
-        },
+        Keep::Below if limit <= lower => Rest::NOTHING,
+        Keep::Below if limit >= upper => all,
         Keep::Below => Rest {
-            count: bucket.count,
-            middle: bucket.lower,
+            count: zero.count * ((limit - lower) / (upper - lower)),
+            middle: (lower + limit) / 2.0,
+        },
+        Keep::Above if limit <= lower => all,
+        Keep::Above if limit >= upper => Rest::NOTHING,
+        Keep::Above => Rest {
+            count: zero.count * ((upper - limit) / (upper - lower)),
+            middle: (limit + upper) / 2.0,
         },
     }
 }

@@ -74,7 +74,7 @@ pub enum HistogramError {
         /// The count.
         count: u64,
     },
-    /// Custom bounds that do not ascend, or that are not numbers.
+    /// Custom bounds that do not ascend, or that are no numbers; only the first may be -Inf.
     #[error(
         "custom bound number {number} of the histogram is {bound}, which does not ascend or is no finite number"
     )]
@@ -214,8 +214,8 @@ fn check_bounds(bounds: &[f64]) -> Result<(), HistogramError> {
     }
     let mut before = f64::NEG_INFINITY;
     for (i, &bound) in bounds.iter().enumerate() {
-        let ascends = bound > before && bound.is_finite();
-        if !ascends {
+        let ascends = bound > before || (i == 0 && bound == f64::NEG_INFINITY);
+        if !ascends || bound == f64::INFINITY {
             return Err(HistogramError::CustomBounds {
                 number: i + 1,
                 bound,

@@ -227,9 +227,9 @@ struct Run<'r> {
 /// Splits a column by the quantile that each of its steps is for.
 fn by_quantile(quantile: &ScalarColumn, out: Column, steps: Steps) -> Vec<(String, Column)> {
     let text = |value: f64| {
-        let text = crate::annotations::Number(value).to_string();
-        // As the exposition format writes floats: always with a point.
-        if value.is_finite() && !text.contains('.') {
+        let text = model::go_float::General(value).to_string();
+        // As the exposition format writes floats: with a point or an exponent.
+        if value.is_finite() && !text.contains(['.', 'e']) {
             format!("{text}.0")
         } else {
             text

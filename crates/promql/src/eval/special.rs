@@ -49,7 +49,11 @@ impl<'a> Evaluator<'a> {
                 [input, names @ ..],
             ) => {
                 let mut collected = self.collect(input, steps)?;
-                if !self.time.instant {
+                if matches!(special, Special::Sort | Special::SortDesc) {
+                    drop_histograms(&mut collected);
+                }
+                // Also within the subquery of an instant query.
+                if steps.count > 1 {
                     self.annotations
                         .borrow_mut()
                         .add(node.pos, &Note::SortInRangeQuery);
@@ -122,13 +126,19 @@ fn absent_labels(input: &Node) -> Labels {
     labels.build()
 }
 
+/// Only floats have an order.
+fn drop_histograms(collected: &mut Collected<'_, '_>) {
+    collected.series.retain_mut(|kept| {
+        kept.column.histograms.clear();
+        !kept.column.is_empty()
+    });
+}
+
 fn sort(special: Special, collected: &mut Collected<'_, '_>, names: &[&str]) {
     collected.sort();
     let series = &mut collected.series;
     match special {
         Special::Sort | Special::SortDesc => {
-            // Only floats have an order.
-            series.retain(|kept| kept.column.float(0).is_some());
             let descending = special == Special::SortDesc;
             series.sort_by(|a, b| {
                 let (a, b) = (a.column.floats[0], b.column.floats[0]);

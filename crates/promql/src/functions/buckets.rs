@@ -5,7 +5,7 @@
 
 use model::histogram::NanEffect;
 
-use crate::annotations::Note;
+use crate::annotations::{Forced, Note};
 use crate::eval::column::{Column, ScalarColumn};
 use crate::eval::kernel::{BucketGroup, KernelContext};
 
@@ -22,7 +22,7 @@ pub(super) fn quantile(
     };
     // The second argument: also of histogram_quantiles, which calls this for each of its quantiles.
     let vector_arg = 1;
-    let mut forced = false;
+    let mut forced: Option<Forced> = None;
     each_step(group, out, vector_arg, context, |step, source, context| {
         let q = quantiles.at(step);
         match source {
@@ -41,15 +41,24 @@ pub(super) fn quantile(
                 value
             }
             Source::Classic(buckets) => {
-                let (value, fixed) = quantile_of_buckets(q, buckets);
-                forced |= fixed;
+                let (value, raised) = quantile_of_buckets(q, buckets);
+                if let Some(raised) = raised {
+                    let now = context.steps.time(step);
+                    let raised = Forced {
+                        bounds: raised.bounds,
+                        difference: raised.difference,
+                        times: (now, now),
+                        histograms: 1,
+                    };
+                    forced = Some(forced.map_or(raised, |forced| forced.or(raised)));
+                }
                 value
             }
         }
     });
-    if forced {
-        // The name was dropped before the buckets were brought together.
-        context.note_arg(vector_arg, &Note::ForcedMonotonicity(""));
+    if let Some(forced) = forced {
+        let note = Note::ForcedMonotonicity(context.metric_name, forced);
+        context.note_arg(vector_arg, &note);
     }
 }
 
@@ -116,19 +125,25 @@ fn each_step<'a>(
 /// Differences between counts up to this share of them are taken for rounding.
 const SMALL_DIFFERENCE: f64 = 1e-12;
 
-/// The quantile, and whether counts had to be raised for it to exist.
-fn quantile_of_buckets(q: f64, buckets: &mut Vec<ClassicBucket>) -> (f64, bool) {
+/// Counts that were raised: the bounds of their buckets, and by how much at most.
+struct Raised {
+    bounds: (f64, f64),
+    difference: f64,
+}
+
+/// The quantile, and which counts had to be raised for it to exist.
+fn quantile_of_buckets(q: f64, buckets: &mut Vec<ClassicBucket>) -> (f64, Option<Raised>) {
     if q.is_nan() {
-        return (f64::NAN, false);
+        return (f64::NAN, None);
     }
     if q < 0.0 {
-        return (f64::NEG_INFINITY, false);
+        return (f64::NEG_INFINITY, None);
     }
     if q > 1.0 {
-        return (f64::INFINITY, false);
+        return (f64::INFINITY, None);
     }
     if buckets.last().is_none_or(|last| last.0 != f64::INFINITY) {
-        return (f64::NAN, false);
+        return (f64::NAN, None);
     }
     join_equal_bounds(buckets);
     let forced = make_monotonic(buckets);
@@ -220,24 +235,31 @@ fn join_equal_bounds(buckets: &mut Vec<ClassicBucket>) {
 }
 
 /// Raises counts that are below the one before, as cumulative counts can't be: the buckets were
-/// scraped or computed at different times. Whether there were any beyond rounding.
-fn make_monotonic(buckets: &mut [ClassicBucket]) -> bool {
-    let mut forced = false;
+/// scraped or computed at different times. Which there were beyond rounding.
+fn make_monotonic(buckets: &mut [ClassicBucket]) -> Option<Raised> {
+    let mut raised: Option<Raised> = None;
     let mut before = buckets[0].1;
-    for (_, count) in &mut buckets[1..] {
+    for (bound, count) in &mut buckets[1..] {
         if *count == before {
             continue;
         }
         if almost_equal(before, *count) {
             *count = before;
         } else if *count < before {
+            let difference = before - *count;
+            raised = Some(Raised {
+                bounds: (
+                    raised.as_ref().map_or(*bound, |raised| raised.bounds.0),
+                    *bound,
+                ),
+                difference: raised.map_or(difference, |raised| raised.difference.max(difference)),
+            });
             *count = before;
-            forced = true;
         } else {
             before = *count;
         }
     }
-    forced
+    raised
 }
 
 fn almost_equal(a: f64, b: f64) -> bool {

@@ -68,6 +68,23 @@ fn seconds(value: f64) -> i128 {
     i128::from((seconds as u64).wrapping_add(EPOCH_OFFSET)) - i128::from(EPOCH_OFFSET)
 }
 
+/// A time as a message shows it: RFC 3339 in UTC, cut to seconds towards 1970.
+pub(crate) fn seconds_utc(t: model::time::TimestampMs) -> String {
+    let second = t / 1000;
+    let date = Date::of(second as f64);
+    let (hour, minute) = (
+        second.rem_euclid(86_400) / 3600,
+        second.rem_euclid(3600) / 60,
+    );
+    format!(
+        "{:04}-{:02}-{:02}T{hour:02}:{minute:02}:{:02}Z",
+        date.year,
+        date.month,
+        date.day,
+        second.rem_euclid(60)
+    )
+}
+
 /// A day of the proleptic Gregorian calendar.
 struct Date {
     year: i128,
@@ -134,5 +151,12 @@ mod tests {
         check(hour, "1136239445 -1", "22 23");
         check(minute, "1136239445 59.9", "4 0");
         check(year, "NaN", "292277026596");
+    }
+
+    #[test]
+    fn times_in_messages() {
+        assert_eq!(seconds_utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(seconds_utc(1_136_239_445_678), "2006-01-02T22:04:05Z");
+        assert_eq!(seconds_utc(-1_500), "1969-12-31T23:59:59Z");
     }
 }

@@ -189,23 +189,27 @@ pub(super) fn clamp_max(column: &mut Column, params: &[ScalarColumn], _: &mut Ke
     }
 }
 
-/// The smaller of two numbers: -Inf if one is, else NaN if one is.
+/// The smaller of two numbers: -Inf if one is, else NaN if one is. Minus zero is the smaller zero.
 fn smaller(a: f64, b: f64) -> f64 {
     if a == f64::NEG_INFINITY || b == f64::NEG_INFINITY {
         f64::NEG_INFINITY
     } else if a.is_nan() || b.is_nan() {
         f64::NAN
+    } else if a == b {
+        if a.is_sign_negative() { a } else { b }
     } else {
         a.min(b)
     }
 }
 
-/// The larger of two numbers: +Inf if one is, else NaN if one is.
+/// The larger of two numbers: +Inf if one is, else NaN if one is. Minus zero is the smaller zero.
 fn larger(a: f64, b: f64) -> f64 {
     if a == f64::INFINITY || b == f64::INFINITY {
         f64::INFINITY
     } else if a.is_nan() || b.is_nan() {
         f64::NAN
+    } else if a == b {
+        if a.is_sign_negative() { b } else { a }
     } else {
         a.max(b)
     }

@@ -328,49 +328,56 @@ fn histogram_change(
     context: &mut KernelContext<'_>,
 ) -> Option<FloatHistogram> {
     let name = context.metric_name;
-    let first = &*points[0].histogram;
-    let last = &*points[points.len() - 1].histogram;
-    let is_gauge = |h: &FloatHistogram| h.reset_hint == ResetHint::Gauge;
-    if counter && (is_gauge(first) || is_gauge(last)) {
-        context.note_arg(0, &Note::NotCounterHistogram(name));
-    }
-    // A first histogram from before a reset does not matter, so that it may be of any kind.
-    let counts = !resets[1];
-    let reference = if counts { first } else { &*points[1].histogram };
+    let histogram = |i: usize| &*points[i].histogram;
+    let (first, last) = (histogram(0), histogram(points.len() - 1));
+    // A first histogram from before a reset does not matter, so that it may be of any kind: an empty
+    // one in the layout of the second takes its place.
+    let empty = resets[1].then(|| FloatHistogram {
+        schema: histogram(1).schema,
+        custom_values: histogram(1).custom_values.clone(),
+        ..FloatHistogram::default()
+    });
+    let reference = empty.as_ref().unwrap_or(first);
     let custom = reference.uses_custom_buckets();
+    let between = || {
+        let between = &points[1..points.len() - 1];
+        between.iter().map(|point| &*point.histogram)
+    };
+    let is_gauge = |h: &FloatHistogram| h.reset_hint == ResetHint::Gauge;
+    let ends_at_gauge = is_gauge(first) || is_gauge(last);
     if last.uses_custom_buckets() != custom {
+        if counter && ends_at_gauge {
+            context.note_arg(0, &Note::NotCounterHistogram(name));
+        }
         context.note_arg(0, &Note::MixedExponentialCustom(name));
         return None;
     }
+    // What lies between does not matter to the change of a gauge.
+    if counter && between().any(|h| h.uses_custom_buckets() != custom) {
+        context.note_arg(0, &Note::MixedExponentialCustom(name));
+        return None;
+    }
+    if counter && (ends_at_gauge || between().any(is_gauge)) {
+        context.note_arg(0, &Note::NotCounterHistogram(name));
+    }
     let mut schema = last.schema.min(reference.schema);
     if counter {
-        let between = points[1..points.len() - 1]
-            .iter()
-            .map(|point| &*point.histogram);
-        for histogram in between {
-            if histogram.uses_custom_buckets() != custom {
-                context.note_arg(0, &Note::MixedExponentialCustom(name));
-                return None;
-            }
-            if is_gauge(histogram) {
-                context.note_arg(0, &Note::NotCounterHistogram(name));
-            }
-            schema = schema.min(histogram.schema);
-        }
+        schema = between().fold(schema, |schema, h| schema.min(h.schema));
     } else if !is_gauge(first) || !is_gauge(last) {
         context.note_arg(0, &Note::NotGaugeHistogram(name));
     }
     // Reset hints may well contradict each other here: that is what the loop below is about.
     let mut change = last.copy_to_schema(schema);
-    let mut combined = Combined::default();
-    if counts {
-        combined = change.sub(first).ok()?;
-    }
+    let combined = change.sub(reference).ok()?;
     let mut added = Combined::default();
-    for i in 2..points.len() {
-        if resets[i] {
-            added = added.or(change.add(&points[i - 1].histogram).ok()?);
-        }
+    if let Some(empty) = &empty
+        && histogram(1).detect_reset(empty)
+    {
+        added = change.add(empty).ok()?;
+    }
+    let later = points.windows(2).zip(&resets[1..]).skip(1);
+    for (pair, _) in later.filter(|(_, reset)| **reset) {
+        added = added.or(change.add(&pair[0].histogram).ok()?);
     }
     if combined.bounds_reconciled {
         context.note_arg(0, &Note::CustomBucketsReconciled("subtraction"));

@@ -40,11 +40,8 @@ pub(super) fn double_exponential_smoothing(
         return;
     };
     for_each_pair(input, context, |step, _, values| {
+        // Factors out of range have failed the query before; NaN makes NaN.
         let (smoothing, trend) = (smoothing.at(step), trend.at(step));
-        let valid = |factor: f64| factor > 0.0 && factor < 1.0;
-        if !valid(smoothing) || !valid(trend) {
-            return;
-        }
         let mut before = 0.0;
         let mut smoothed = values[0];
         let mut slope = values[1] - values[0];

@@ -34,24 +34,30 @@ pub(super) fn mad(input: &RangeInput<'_>, out: &mut Column, context: &mut Kernel
     });
 }
 
+/// How many values that are no quantiles are told of one series.
+const MAX_INVALID: usize = 100;
+
 /// `quantile_over_time(q, m)`.
 pub(super) fn quantile(input: &RangeInput<'_>, out: &mut Column, context: &mut KernelContext<'_>) {
     let Some(quantiles) = input.params.first() else {
         return;
     };
     let mut buffer = Vec::new();
-    let mut invalid = None;
+    let mut invalid: Vec<f64> = Vec::new();
     // The range is the second argument, but it is the first that its notes are about.
     for_each_floats(input, context, |step, _, values| {
         let q = quantiles.at(step);
-        if !(0.0..=1.0).contains(&q) && invalid.is_none() {
-            invalid = Some(q);
+        if !(0.0..=1.0).contains(&q)
+            && invalid.last().map(|q| q.to_bits()) != Some(q.to_bits())
+            && invalid.len() < MAX_INVALID
+        {
+            invalid.push(q);
         }
         buffer.clear();
         buffer.extend_from_slice(values);
         out.set_float(step, quantile_of(q, &mut buffer));
     });
-    if let Some(q) = invalid {
+    for q in invalid {
         context.note_arg(0, &Note::InvalidQuantile(q));
     }
 }
