@@ -89,7 +89,8 @@ pub trait SeriesSet: Send {
         None
     }
 
-    /// Divides what is still to come into at most `parts` sets that can be consumed at once.
+    /// Divides what is still to come into at most `parts` sets that can be consumed at once; one
+    /// after the other they yield the same series in the same order.
     fn split(self: Box<Self>, parts: usize) -> Vec<Box<dyn SeriesSet>>;
 }
 

@@ -1,6 +1,7 @@
 //! Warnings and infos: what a query did that its author may not have meant.
 
 use std::fmt;
+use std::ops::Range;
 
 use model::go_float::{General, TwoDigits};
 use model::time::TimestampMs;
@@ -374,6 +375,18 @@ impl Annotations {
                 forced,
             });
         }
+    }
+
+    /// Adds some of another's, by their place.
+    pub(crate) fn merge_some(&mut self, other: &Self, places: Range<usize>) {
+        for kept in other.kept.get(places).unwrap_or_default() {
+            self.keep(kept.warning, kept.pos, &kept.text, kept.forced);
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.kept.len()
     }
 
     /// Whether there is none.

@@ -9,8 +9,10 @@ pub mod column;
 pub mod kernel;
 pub mod operator;
 mod budget;
+mod cores;
 mod tag;
 mod stream;
+mod parallel;
 mod select;
 mod collect;
 mod scalar;
@@ -37,6 +39,7 @@ use crate::value::QueryValue;
 use budget::Budget;
 pub use budget::{CancelFlag, EvalLimits, QueryStats};
 use column::Steps;
+pub use cores::Cores;
 
 /// A source of series.
 pub trait Queryable: Sync {
@@ -179,6 +182,7 @@ pub fn evaluate(
         } else {
             Steps::range(time.start, time.end, time.step_ms)
         };
+        let _running = limits.cores.enter();
         let budget = Budget::new(limits, clock);
         let annotations = RefCell::default();
         let evaluator = Evaluator {
@@ -188,6 +192,7 @@ pub fn evaluate(
             options,
             budget: &budget,
             annotations: &annotations,
+            cores: Some(&limits.cores).filter(|cores| cores.lends()),
         };
         let held = budget.hold_steps(steps.count)?;
         let value = evaluator.value(plan, steps)?;
@@ -222,6 +227,8 @@ struct Evaluator<'a> {
     options: EvalOptions,
     budget: &'a Budget<'a>,
     annotations: &'a RefCell<Annotations>,
+    /// Where helpers come from; `None`: there are none to be had.
+    cores: Option<&'a Cores>,
 }
 
 #[cfg(test)]

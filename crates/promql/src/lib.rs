@@ -17,7 +17,8 @@ pub mod eval;
 pub mod memory;
 
 pub use eval::{
-    CancelFlag, EvalError, EvalLimits, EvalOptions, Evaluation, QueryStats, QueryTime, Queryable,
+    CancelFlag, Cores, EvalError, EvalLimits, EvalOptions, Evaluation, QueryStats, QueryTime,
+    Queryable,
 };
 pub use parse::{ParseError, ParseOptions, parse_selector};
 pub use query::Query;

@@ -25,7 +25,7 @@ use http::{HeaderMap, header};
 use model::limits::Limits;
 use model::select::LookupBounds;
 use model::tenant::TenantId;
-use promql::eval::CancelFlag;
+use promql::eval::{CancelFlag, Cores};
 use tokio::time::Instant;
 use wire::tenant::{self, TENANT_HEADER};
 
@@ -54,6 +54,8 @@ pub struct Api {
     forms: ByteGate,
     /// Bytes of answers being written and sent.
     answers: ByteGate,
+    /// The cores that queries use beside their own threads, while no query needs them.
+    pub(crate) cores: Cores,
     metrics: Metrics,
 }
 
@@ -86,6 +88,8 @@ impl Api {
         };
         Ok(Arc::new(Self {
             turns: Turns::new(threads),
+            // Who asks for fewer threads than there are cores gets no more by helpers.
+            cores: Cores::new(cores.min(threads)),
             pool: Pool::new(threads)?,
             forms: ByteGate::new(MAX_INFLIGHT_FORM_BYTES),
             answers: ByteGate::new(config.max_inflight_response_bytes),

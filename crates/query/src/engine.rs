@@ -9,7 +9,7 @@ use model::select::{SelectError, SelectRequest, SeriesSet};
 use model::tenant::TenantId;
 use model::time::{Clock, TimestampMs};
 use promql::ast::{Expr, ExprKind};
-use promql::eval::{CancelFlag, EvalError, EvalLimits, EvalOptions, QueryTime, Queryable};
+use promql::eval::{CancelFlag, Cores, EvalError, EvalLimits, EvalOptions, QueryTime, Queryable};
 use promql::parse::{ParseError, ParseOptions};
 use promql::plan::Plan;
 use promql::value::QueryValue;
@@ -114,6 +114,8 @@ pub struct Run<'a> {
     pub time_left: Duration,
     /// Stops it.
     pub cancel: CancelFlag,
+    /// The cores that all queries share.
+    pub cores: Cores,
     /// What time it is.
     pub clock: &'a dyn Clock,
 }
@@ -142,6 +144,7 @@ impl Run<'_> {
             max_series: self.limits.max_series_per_query,
             deadline_ms: Some(self.clock.now_ms().saturating_add(left_ms)),
             cancel: self.cancel,
+            cores: self.cores,
         };
         let plan = Plan::new(expr, time).map_err(|error| {
             ApiError::new(

@@ -26,7 +26,7 @@ pub use metrics::Metrics;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Threads that evaluate; 0: two for each core, at least four, so that small queries pass
-    /// large ones.
+    /// large ones. A large query borrows the cores that no other uses, up to as many as threads.
     pub threads: usize,
     /// Queries that take longer are logged; zero: none is.
     pub log_slower_than: Duration,

@@ -1,12 +1,13 @@
 //! What a query may use, and what it has used.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::time::{Clock, TimestampMs};
 
 use super::EvalError;
+use super::cores::Cores;
 
 /// Set from outside to stop a query; checked between series, and within those of long windows.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +39,8 @@ pub struct EvalLimits {
     pub deadline_ms: Option<TimestampMs>,
     /// Stops it.
     pub cancel: CancelFlag,
+    /// The cores it may use beside its own thread, while they are idle.
+    pub cores: Cores,
 }
 
 /// What a query has used.
@@ -94,6 +97,23 @@ pub(super) struct Budget<'a> {
     peak: Cell<usize>,
     ticks: Cell<u32>,
     late: Cell<bool>,
+    ahead: Option<Ahead<'a>>,
+}
+
+/// What counts against the limits of a query, where that is put off.
+#[derive(Clone, Copy)]
+pub(super) enum Count {
+    /// A series with so many samples.
+    Loaded(usize),
+    /// So many samples that pass.
+    Passed(usize),
+}
+
+/// Of a budget for what is computed ahead.
+struct Ahead<'a> {
+    /// Whether nobody will read it.
+    abandoned: &'a dyn Fn() -> bool,
+    counts: RefCell<Vec<Count>>,
 }
 
 /// How many series may pass between two looks at the clock.
@@ -102,7 +122,7 @@ const TICKS_PER_CLOCK: u32 = 64;
 /// The most steps of a query or subquery: 800 MB for one series on its way.
 const MAX_STEPS: usize = 20_000_000;
 /// A float, a time, a value and a window.
-const BYTES_PER_STEP: usize = 40;
+pub(super) const BYTES_PER_STEP: usize = 40;
 
 impl<'a> Budget<'a> {
     pub(super) fn new(limits: &'a EvalLimits, clock: &'a dyn Clock) -> Self {
@@ -117,12 +137,38 @@ impl<'a> Budget<'a> {
             peak: Cell::new(0),
             ticks: Cell::new(0),
             late: Cell::new(false),
+            ahead: None,
         }
+    }
+
+    /// A budget for what is computed ahead: it stops as the query's does, but what counts against
+    /// limits is only written down.
+    pub(super) fn ahead(
+        limits: &'a EvalLimits,
+        clock: &'a dyn Clock,
+        abandoned: &'a dyn Fn() -> bool,
+    ) -> Self {
+        Self {
+            ahead: Some(Ahead {
+                abandoned,
+                counts: RefCell::default(),
+            }),
+            ..Self::new(limits, clock)
+        }
+    }
+
+    /// Another with as much in use; the two are counted apart.
+    pub(super) fn fork(&self) -> Self {
+        let fork = Self::new(self.limits, self.clock);
+        fork.memory.set(self.memory.get());
+        fork.peak.set(self.memory.get());
+        fork.kept_samples.set(self.kept_samples.get());
+        fork
     }
 
     /// To be called between series: stops a query that was canceled or is late.
     pub(super) fn check(&self) -> Result<(), EvalError> {
-        if self.limits.cancel.is_canceled() {
+        if self.is_canceled() {
             return Err(EvalError::Canceled);
         }
         let ticks = self.ticks.get();
@@ -133,10 +179,14 @@ impl<'a> Budget<'a> {
         Ok(())
     }
 
+    fn is_canceled(&self) -> bool {
+        self.limits.cancel.is_canceled() || self.ahead.as_ref().is_some_and(|a| (a.abandoned)())
+    }
+
     /// Whether the query was stopped: once known to be late, it stays so, even if the clock is set
     /// back.
     pub(super) fn stopped(&self) -> Result<(), EvalError> {
-        if self.limits.cancel.is_canceled() {
+        if self.is_canceled() {
             return Err(EvalError::Canceled);
         }
         let passed = |deadline| self.clock.now_ms() >= deadline;
@@ -172,6 +222,10 @@ impl<'a> Budget<'a> {
     /// Counts one series and its samples.
     pub(super) fn loaded(&self, samples: usize) -> Result<(), EvalError> {
         self.check()?;
+        if let Some(ahead) = &self.ahead {
+            ahead.counts.borrow_mut().push(Count::Loaded(samples));
+            return Ok(());
+        }
         self.series.set(self.series.get() + 1);
         self.samples.set(self.samples.get() + samples);
         self.pass(samples)?;
@@ -188,6 +242,10 @@ impl<'a> Budget<'a> {
     /// Lets the samples of one series pass: they are held beside what is kept, until the next
     /// comes.
     pub(super) fn pass(&self, samples: usize) -> Result<(), EvalError> {
+        if let Some(ahead) = &self.ahead {
+            ahead.counts.borrow_mut().push(Count::Passed(samples));
+            return Ok(());
+        }
         let held = self.kept_samples.get().saturating_add(samples);
         self.peak_samples.set(self.peak_samples.get().max(held));
         let limit = self.limits.max_samples;
@@ -201,6 +259,26 @@ impl<'a> Budget<'a> {
         Ok(())
     }
 
+    /// Counts what was put off.
+    pub(super) fn count(&self, count: Count) -> Result<(), EvalError> {
+        match count {
+            Count::Loaded(samples) => self.loaded(samples),
+            Count::Passed(samples) => self.pass(samples),
+        }
+    }
+
+    /// How many counts have been put off.
+    pub(super) fn counted(&self) -> usize {
+        let ahead = self.ahead.as_ref();
+        ahead.map_or(0, |ahead| ahead.counts.borrow().len())
+    }
+
+    /// Those counts.
+    pub(super) fn into_counts(self) -> Vec<Count> {
+        let ahead = self.ahead;
+        ahead.map_or_else(Vec::new, |ahead| ahead.counts.into_inner())
+    }
+
     fn keep(&self, samples: usize) -> Result<(), EvalError> {
         let kept = self.kept_samples.get().saturating_add(samples);
         self.kept_samples.set(kept);
@@ -212,7 +290,7 @@ impl<'a> Budget<'a> {
         self.memory.set(memory);
         self.peak.set(self.peak.get().max(memory));
         let limit = self.limits.max_memory_bytes;
-        if limit > 0 && memory > limit {
+        if limit > 0 && memory > limit && self.ahead.is_none() {
             return Err(EvalError::TooMuch(format!(
                 "query would hold more memory than allowed: the limit max_memory_per_query is \
                  {limit} bytes; aggregate, select fewer series or fewer steps, or raise the limit"
@@ -223,6 +301,40 @@ impl<'a> Budget<'a> {
 
     fn release(&self, bytes: usize) {
         self.memory.set(self.memory.get().saturating_sub(bytes));
+    }
+
+    /// Bytes held now.
+    pub(super) fn memory(&self) -> usize {
+        self.memory.get()
+    }
+
+    /// Bytes that are left under the limit.
+    pub(super) fn memory_left(&self) -> usize {
+        match self.limits.max_memory_bytes {
+            0 => usize::MAX,
+            limit => limit.saturating_sub(self.memory.get()),
+        }
+    }
+
+    /// Notes what is held beside, computed ahead.
+    pub(super) fn note_ahead(&self, bytes: usize) {
+        let held = self.memory.get().saturating_add(bytes);
+        self.peak.set(self.peak.get().max(held));
+    }
+
+    /// Series so far.
+    pub(super) fn series(&self) -> usize {
+        self.series.get()
+    }
+
+    /// The limits it counts against.
+    pub(super) fn limits(&self) -> &'a EvalLimits {
+        self.limits
+    }
+
+    /// The clock it looks at.
+    pub(super) fn clock(&self) -> &'a dyn Clock {
+        self.clock
     }
 
     /// The most series a select may find.

@@ -4,6 +4,7 @@ use super::collect::{Collected, Merged};
 use super::column::{Column, ScalarColumn, Steps, is_absent};
 use super::kernel::{Interrupt, KernelContext, Special};
 use super::operator::{self, Operand, Outcome};
+use super::parallel::selector_of;
 use super::select::{Yield, broadcast};
 use super::tag::{HashedSet, Tag};
 use super::{EvalError, Evaluator};
@@ -21,6 +22,11 @@ impl Evaluator<'_> {
         steps: Steps,
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
+        if let Some(cores) = self.cores
+            && let Some(selector) = selector_of(node)
+        {
+            return self.stream_parallel(node, selector, cores, steps, sink);
+        }
         match &node.kind {
             NodeKind::Select(select) => self.stream_select(select, steps, Yield::Value, sink),
             NodeKind::Range(call) => {

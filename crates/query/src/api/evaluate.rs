@@ -112,6 +112,7 @@ fn answer(job: &Job, wanted: Wanted) -> Result<Answer, ApiError> {
         lookback_ms: wanted.lookback_ms,
         time_left: job.deadline.saturating_duration_since(started),
         cancel: job.cancel.clone(),
+        cores: job.api.cores.clone(),
         clock: &*job.api.deps.clock,
     };
     let outcome = run.evaluate(&expr, &wanted.query, wanted.time);
