@@ -8,6 +8,7 @@ mod literal;
 mod script;
 mod custom_buckets;
 mod hints;
+mod pinned;
 mod compare;
 mod runner;
 

@@ -43,6 +43,7 @@ static TIMES: LazyLock<Regex> = LazyLock::new(|| pattern(r"^x(\d+)(?:\s|$)"));
 static NAME: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[a-zA-Z_:][a-zA-Z0-9_:]*"));
 static START: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"^([+-]?\d+[a-wyz]*)([+-]\d+[a-wyz]*)?(?:x(\d+))?$"));
+static AGAIN: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\*(?:x(\d+))?$"));
 static SCALAR: LazyLock<Regex> =
     LazyLock::new(|| pattern(&format!(r"^[+-]?(?:0[xX][0-9a-fA-F]+|{NUMBER})$")));
 
@@ -289,23 +290,31 @@ fn parse_histograms<'a>(text: &'a str, values: &mut Vec<Option<Value>>) -> Resul
     Ok(rest)
 }
 
-/// Whether a line of a `load` gives start timestamps to the line that follows.
+/// Whether a line of a `load` gives start timestamps: to the line that follows, or to all that
+/// follow.
 pub fn is_start_row(line: &str) -> bool {
-    let Ok((_, rest)) = parse_metric(line) else {
-        return false;
-    };
+    let rest = parse_metric(line).map_or(line.trim_start(), |(_, rest)| rest);
     rest.starts_with("@st")
 }
 
-/// Reads such a line: for each step how far from the sample its start lies, in milliseconds.
-pub fn parse_start_row(line: &str) -> Result<(Labels, Vec<Option<i64>>), String> {
-    let (labels, rest) = parse_metric(line)?;
+/// Reads such a line: for each step how far from the sample its start lies, in milliseconds;
+/// without labels where it is for all lines.
+pub fn parse_start_row(line: &str) -> Result<(Option<Labels>, Vec<Option<i64>>), String> {
+    let (labels, rest) = match parse_metric(line) {
+        Ok((labels, rest)) => (Some(labels), rest),
+        Err(_) => (None, line.trim_start()),
+    };
     let rest = rest.strip_prefix("@st").ok_or("no @st")?;
-    let mut starts = Vec::new();
+    let mut starts: Vec<Option<i64>> = Vec::new();
     for item in rest.split_whitespace() {
         if let Some(found) = GAP.captures(item) {
             let gaps = found.get(1).map_or(Ok(1), |_| times(found.get(1)))?;
             starts.extend((0..gaps).map(|_| None));
+            continue;
+        }
+        if let Some(found) = AGAIN.captures(item) {
+            let last = starts.iter().rev().find_map(|start| *start).unwrap_or(0);
+            starts.extend((0..=times(found.get(1))?).map(|_| Some(last)));
             continue;
         }
         let found = START
@@ -363,5 +372,12 @@ mod tests {
         assert!(!is_start_row("m{a=\"@st\"} 1"));
         let (_, starts) = parse_start_row("m@st _x2 -30s-1mx1 0").expect("the line is good");
         assert_eq!(starts, [None, None, Some(-30_000), Some(-90_000), Some(0)]);
+        assert!(is_start_row("@st -1m"));
+        let (labels, starts) = parse_start_row("@st * -1s _ *x1").expect("the line is good");
+        assert_eq!(labels, None);
+        assert_eq!(
+            starts,
+            [Some(0), Some(-1000), None, Some(-1000), Some(-1000)]
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Runs a script over the engine.
 
 use super::notation::Value;
+use super::pinned::pinned;
 use super::script::{Command, Eval, Loaded, Notes, Script, When};
 use super::{compare, hints};
 use model::sample::stale_nan;
@@ -104,42 +105,88 @@ fn load(storage: &mut MemoryStorage, series: &Loaded) {
 }
 
 fn judge(storage: &MemoryStorage, eval: &Eval, experimental: bool) -> Result<(), String> {
-    let time = match eval.when {
-        When::Instant(t) => QueryTime::instant(t),
-        When::Range { start, end, step } => QueryTime::range(start, end, step),
+    let query = match Query::parse(&eval.query, &parse_options(experimental)) {
+        Ok(query) => query,
+        Err(error) => return judge_failure(eval, &error.to_string()),
     };
-    let answer = evaluate(storage, &eval.query, time, experimental);
-    if let Some(text) = &eval.fail {
-        return match answer {
-            Ok(answer) => Err(format!("should fail, answers {:?}", answer.value)),
-            Err(error) if text.matches(&error) => Ok(()),
-            Err(error) => Err(format!("fails with {error:?}, expected {text:?}")),
-        };
+    let at = match eval.when {
+        When::Instant(t) => t,
+        When::Range { start, end, step } => {
+            let time = QueryTime::range(start, end, step);
+            return judge_at(storage, eval, &query, time, experimental);
+        }
+    };
+    judge_instant(storage, eval, &query, at, experimental)?;
+    let pinned = pinned(&query, at).filter(|_| !OF_QUERY_TIMES.is_match(&eval.query));
+    let Some((query, times)) = pinned else {
+        return Ok(());
+    };
+    times.into_iter().try_for_each(|t| {
+        judge_instant(storage, eval, &query, t, experimental)
+            .map_err(|why| format!("pinned to its time by @, at {t} ms: {why}"))
+    })
+}
+
+/// An instant query, and the same as a range query.
+fn judge_instant(
+    storage: &MemoryStorage,
+    eval: &Eval,
+    query: &Query,
+    at: i64,
+    experimental: bool,
+) -> Result<(), String> {
+    judge_at(storage, eval, query, QueryTime::instant(at), experimental)?;
+    judge_as_range(storage, eval, query, at, experimental)
+}
+
+fn judge_at(
+    storage: &MemoryStorage,
+    eval: &Eval,
+    query: &Query,
+    time: QueryTime,
+    experimental: bool,
+) -> Result<(), String> {
+    let answer = match evaluate(storage, query, time, experimental) {
+        Ok(answer) => answer,
+        Err(error) => return judge_failure(eval, &error),
+    };
+    if eval.fail.is_some() {
+        return Err(format!("should fail, answers {:?}", answer.value));
     }
-    let answer = answer?;
     judge_value(eval, &answer.value)?;
-    judge_notes(
-        "warning",
-        &eval.warnings,
-        &answer.annotations.warnings(&eval.query),
-    )?;
-    judge_notes("info", &eval.infos, &answer.annotations.infos(&eval.query))?;
-    judge_as_range(storage, eval, experimental)
+    let (warnings, infos) = (
+        answer.annotations.warnings(&eval.query),
+        answer.annotations.infos(&eval.query),
+    );
+    // What is said may name the times asked for.
+    let as_written = match eval.when {
+        When::Instant(t) => time.start == t,
+        When::Range { .. } => true,
+    };
+    judge_notes("warning", &eval.warnings, &warnings, as_written)?;
+    judge_notes("info", &eval.infos, &infos, as_written)
+}
+
+fn judge_failure(eval: &Eval, error: &str) -> Result<(), String> {
+    match &eval.fail {
+        None => Err(error.to_owned()),
+        Some(text) if text.matches(error) => Ok(()),
+        Some(text) => Err(format!("fails with {error:?}, expected {text:?}")),
+    }
 }
 
 fn evaluate(
     storage: &MemoryStorage,
-    query: &str,
+    query: &Query,
     time: QueryTime,
     experimental: bool,
 ) -> Result<Evaluation, String> {
-    let parsed = Query::parse(query, &parse_options(experimental)).map_err(|e| e.to_string())?;
     let options = EvalOptions {
         use_start_timestamps: experimental,
         ..EvalOptions::default()
     };
     let limits = EvalLimits::default();
-    parsed
+    query
         .evaluate(storage, time, options, &limits, &ManualClock::default())
         .map_err(|error| error.to_string())
 }
@@ -177,7 +224,7 @@ fn scalar(want: f64, got: f64) -> Result<(), String> {
 }
 
 /// There are such notes as expected, none that matches no expectation, or none at all.
-fn judge_notes(what: &str, notes: &Notes, got: &[String]) -> Result<(), String> {
+fn judge_notes(what: &str, notes: &Notes, got: &[String], as_written: bool) -> Result<(), String> {
     if notes.none && !got.is_empty() {
         return Err(format!("unexpected {what}s {got:?}"));
     }
@@ -186,6 +233,9 @@ fn judge_notes(what: &str, notes: &Notes, got: &[String]) -> Result<(), String> 
     }
     if got.is_empty() {
         return Err(format!("no {what}, expected {:?}", notes.some));
+    }
+    if !as_written {
+        return Ok(());
     }
     for text in &notes.some {
         if !got.iter().any(|note| text.matches(note)) {
@@ -206,16 +256,20 @@ static OF_QUERY_TIMES: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\b(start|end|range|step)\(\)").expect("the pattern is tested"));
 
 /// An instant query asked as a range query around its time gives the same at that time.
-fn judge_as_range(storage: &MemoryStorage, eval: &Eval, experimental: bool) -> Result<(), String> {
-    let When::Instant(at) = eval.when else {
-        return Ok(());
-    };
-    let other = eval.string.is_some() || eval.range_vector.is_some() || eval.ordered;
+fn judge_as_range(
+    storage: &MemoryStorage,
+    eval: &Eval,
+    query: &Query,
+    at: i64,
+    experimental: bool,
+) -> Result<(), String> {
+    let other =
+        eval.fail.is_some() || eval.string.is_some() || eval.range_vector.is_some() || eval.ordered;
     if other || OF_QUERY_TIMES.is_match(&eval.query) {
         return Ok(());
     }
     let time = QueryTime::range(at - 60_000, at + 60_000, 60_000);
-    let answer = evaluate(storage, &eval.query, time, experimental)
+    let answer = evaluate(storage, query, time, experimental)
         .map_err(|error| format!("as a range query: {error}"))?;
     let QueryValue::Matrix(series) = answer.value else {
         return Err(format!("as a range query: got {:?}", answer.value));

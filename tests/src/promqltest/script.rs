@@ -154,16 +154,23 @@ fn parse_load(head: &str, block: &[&str]) -> Result<Vec<Loaded>, String> {
     let step = parse_duration(&found[2])?;
     let mut series: BTreeMap<Labels, Vec<(i64, i64, Value)>> = BTreeMap::new();
     let mut starts: Option<(Labels, Vec<Option<i64>>)> = None;
+    let mut starts_of_all: Vec<Option<i64>> = Vec::new();
     for line in block {
         if is_start_row(line) {
-            starts = Some(parse_start_row(line)?);
+            match parse_start_row(line)? {
+                (Some(labels), offsets) => starts = Some((labels, offsets)),
+                (None, offsets) => starts_of_all = offsets,
+            }
             continue;
         }
         let row = parse_row(line)?;
         let offsets = match starts.take() {
             Some((labels, offsets)) if labels == row.labels => offsets,
             Some((labels, _)) => return Err(format!("start timestamps of {labels} lead nowhere")),
-            None => Vec::new(),
+            None => {
+                let all = starts_of_all.iter().copied().cycle();
+                all.take(row.values.len()).collect()
+            }
         };
         let sample = |(at, value): (usize, Option<Value>)| {
             let t = i64::try_from(at).unwrap_or(i64::MAX).saturating_mul(step);
