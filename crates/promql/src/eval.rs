@@ -14,6 +14,7 @@ mod tag;
 mod stream;
 mod parallel;
 mod select;
+mod smooth;
 mod collect;
 mod scalar;
 mod special;

@@ -1,7 +1,9 @@
 //! The table of functions, and their kernels by family.
 
 mod starts;
+pub(crate) mod interpolate;
 mod rate;
+mod extended;
 mod instant_rate;
 mod transitions;
 mod regression;

@@ -18,10 +18,11 @@ use model::select::SeriesSamples;
 use model::time::TimestampMs;
 
 use crate::annotations::{Annotations, Note, Pos};
+use crate::ast::Edge;
 use crate::eval::column::{Column, ScalarColumn, Steps};
 use crate::value::ValueType;
 
-/// One step's window of samples: `start < t <= end`.
+/// One step's window of samples: `start < t <= end`, and what its edge adds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Window {
     /// First float sample within.
@@ -65,6 +66,11 @@ pub struct Windows {
     pub offset_ms: i64,
     /// The time that stands for every step's: the selector's `@`.
     pub at_ms: Option<TimestampMs>,
+    /// Whether windows also hold what lies around their bounds: before an anchored or smoothed one,
+    /// and behind a smoothed one, as far as the lookback.
+    pub edge: Edge,
+    /// The lookback in milliseconds.
+    pub lookback_ms: i64,
     /// One per step.
     pub windows: Vec<Window>,
 }
@@ -83,14 +89,33 @@ impl Windows {
         self.end_ms(step).saturating_sub(self.range_ms)
     }
 
+    /// The instant before the samples that a step's window holds.
+    #[inline]
+    pub fn oldest_ms(&self, step: usize) -> TimestampMs {
+        let start = self.start_ms(step);
+        match self.edge {
+            Edge::Open => start,
+            Edge::Anchored | Edge::Smoothed => start.saturating_sub(self.lookback_ms),
+        }
+    }
+
+    /// The last instant of the samples that a step's window holds.
+    #[inline]
+    pub fn newest_ms(&self, step: usize) -> TimestampMs {
+        let end = self.end_ms(step);
+        match self.edge {
+            Edge::Open | Edge::Anchored => end,
+            Edge::Smoothed => end.saturating_add(self.lookback_ms),
+        }
+    }
+
     /// Places the windows over a series' samples.
     pub fn place(&mut self, samples: &SeriesSamples) {
         let (ts, histograms) = (&samples.ts, &samples.histograms);
         let mut window = Window::default();
         self.windows.clear();
         for step in 0..self.steps.count {
-            let end = self.end_ms(step);
-            let start = end.saturating_sub(self.range_ms);
+            let (start, end) = (self.oldest_ms(step), self.newest_ms(step));
             advance(&mut window.float_start, ts.len(), |i| ts[i] <= start);
             window.float_end = window.float_end.max(window.float_start);
             advance(&mut window.float_end, ts.len(), |i| ts[i] <= end);

@@ -7,6 +7,8 @@ use model::labels::Labels;
 use super::collect::Collected;
 use super::column::{Column, Steps, is_absent};
 use super::{EvalError, Evaluator};
+use crate::annotations::Pos;
+use crate::ast::Edge;
 use crate::plan::{NodeKind, Plan, RangeSource};
 use crate::value::{PointValue, QueryValue, Series, ValueType, VectorPoint};
 
@@ -31,7 +33,9 @@ impl Evaluator<'_> {
                 Ok(QueryValue::Matrix(vec![series]))
             }
             ValueType::Matrix | ValueType::String => match &plan.root.kind {
-                NodeKind::Window(source) if self.time.instant => self.window(source, steps),
+                NodeKind::Window(source) if self.time.instant => {
+                    self.window(source, plan.root.pos, steps)
+                }
                 _ => Err(EvalError::Execution(format!(
                     "invalid expression type {:?} for range query, must be Scalar or instant \
                      Vector",
@@ -53,24 +57,35 @@ impl Evaluator<'_> {
     }
 
     /// A range vector: the samples themselves.
-    fn window(&self, source: &RangeSource, steps: Steps) -> Result<QueryValue, EvalError> {
+    fn window(
+        &self,
+        source: &RangeSource,
+        pos: Pos,
+        steps: Steps,
+    ) -> Result<QueryValue, EvalError> {
         let mut all: Vec<Series> = Vec::new();
         let mut held = self.budget.hold();
         self.stream_windows(source, steps, &mut |tag, samples, windows| {
             let Some(window) = windows.windows.first().filter(|w| !w.is_empty()) else {
                 return Ok(());
             };
-            let floats = window
-                .floats()
-                .map(|at| (samples.ts[at], samples.values[at]));
-            let histograms = samples.histograms[window.histograms()].iter();
-            let series = Series {
+            let mut series = Series {
                 labels: tag.to_labels(),
-                floats: floats.collect(),
-                histograms: histograms
-                    .map(|p| (p.t, Arc::clone(&p.histogram)))
-                    .collect(),
+                ..Series::default()
             };
+            if windows.edge == Edge::Open {
+                let floats = window.floats();
+                let floats = floats.map(|at| (samples.ts[at], samples.values[at]));
+                series.floats.extend(floats);
+                let histograms = samples.histograms[window.histograms()].iter();
+                let histograms = histograms.map(|p| (p.t, Arc::clone(&p.histogram)));
+                series.histograms.extend(histograms);
+            } else {
+                self.extended(samples, windows, &mut series, tag.metric_name(), pos);
+                if series.floats.is_empty() && series.histograms.is_empty() {
+                    return Ok(());
+                }
+            }
             let taken = size_of::<Series>() + 16 * (series.floats.len() + series.histograms.len());
             held.charge(taken)?;
             held.keep(series.floats.len() + series.histograms.len())?;

@@ -10,7 +10,7 @@ use super::kernel::Windows;
 use super::stream::Sink;
 use super::tag::Tag;
 use super::{EvalError, Evaluator};
-use crate::ast::At;
+use crate::ast::{At, Edge};
 use crate::plan::{RangeSource, Select, SubqueryNode};
 
 /// What a selector makes of the newest sample at a step.
@@ -76,7 +76,7 @@ impl Evaluator<'_> {
     }
 
     /// Streams the decoded samples of the series of a selector.
-    fn each_series(
+    pub(super) fn each_series(
         &self,
         select: &Select,
         range: TimeRange,
@@ -122,13 +122,19 @@ impl Evaluator<'_> {
             range_ms,
             offset_ms,
             at_ms: self.at(at),
+            edge: match source {
+                RangeSource::Select(select, _) => select.edge,
+                RangeSource::Subquery(_) => Edge::Open,
+            },
+            lookback_ms: self.options.lookback_ms,
             windows: Vec::with_capacity(steps.count),
         };
         match source {
             RangeSource::Select(select, _) => {
-                let oldest = windows.start_ms(0).saturating_add(1);
-                let range = TimeRange::inclusive(oldest, windows.end_ms(steps.count - 1));
-                let use_starts = self.options.use_start_timestamps;
+                let oldest = windows.oldest_ms(0).saturating_add(1);
+                let range = TimeRange::inclusive(oldest, windows.newest_ms(steps.count - 1));
+                // Between the bounds of windows with an edge there are no samples that start.
+                let use_starts = self.options.use_start_timestamps && windows.edge == Edge::Open;
                 self.each_series(select, range, |tag, samples| {
                     drop_stale(samples);
                     if !use_starts {
@@ -236,7 +242,7 @@ fn newest(
 }
 
 /// Takes the stale markers out: windows never see them.
-fn drop_stale(samples: &mut SeriesSamples) {
+pub(super) fn drop_stale(samples: &mut SeriesSamples) {
     samples
         .histograms
         .retain(|point| !is_stale(point.histogram.sum));

@@ -8,6 +8,7 @@ use model::matcher::{MatchOp, Matcher};
 use super::collect::Collected;
 use super::column::{ABSENT, Column, Steps, is_absent};
 use super::kernel::Special;
+use super::smooth::check_edge;
 use super::{EvalError, Evaluator};
 use crate::annotations::Note;
 use crate::plan::{Node, NodeKind, RangeSource};
@@ -33,6 +34,7 @@ impl<'a> Evaluator<'a> {
             (Special::AbsentOverTime, [input]) => {
                 let mut seen = Column::absent(steps.count);
                 if let NodeKind::Window(source) = &input.kind {
+                    check_edge("absent_over_time", source)?;
                     self.stream_windows(source, steps, &mut |_, _, windows| {
                         for (step, window) in windows.windows.iter().enumerate() {
                             if !window.is_empty() {

@@ -6,9 +6,11 @@ use super::kernel::{Interrupt, KernelContext, Special};
 use super::operator::{self, Operand, Outcome};
 use super::parallel::selector_of;
 use super::select::{Yield, broadcast};
+use super::smooth::check_edge;
 use super::tag::{HashedSet, Tag};
 use super::{EvalError, Evaluator};
 use crate::annotations::Note;
+use crate::ast::Edge;
 use crate::plan::{ElementCall, Node, NodeKind, RangeCall, Select, VectorScalar};
 
 /// Takes series. It may change the column, or take it and leave another.
@@ -28,6 +30,9 @@ impl Evaluator<'_> {
             return self.stream_parallel(node, selector, cores, steps, sink);
         }
         match &node.kind {
+            NodeKind::Select(select) if select.edge == Edge::Smoothed => {
+                self.stream_smoothed(select, node.pos, steps, sink)
+            }
             NodeKind::Select(select) => self.stream_select(select, steps, Yield::Value, sink),
             NodeKind::Range(call) => {
                 if call.keeps_name || call.source.stays_distinct() {
@@ -137,6 +142,7 @@ impl Evaluator<'_> {
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
         let params = self.params(&call.params, steps)?;
+        check_edge(call.name, &call.source)?;
         let mut out = Column::default();
         let is_counter = matches!(call.name, "rate" | "increase");
         let mut noted = String::new();

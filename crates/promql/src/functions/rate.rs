@@ -5,18 +5,21 @@ use std::sync::Arc;
 use model::histogram::{Combined, FloatHistogram, ResetHint};
 use model::select::{HistogramPoint, SeriesSamples};
 
+use super::extended;
+use super::interpolate::plus;
 use super::starts::{Counted, Overlaps};
 use crate::annotations::Note;
+use crate::ast::Edge;
 use crate::eval::column::Column;
 use crate::eval::kernel::{KernelContext, RangeInput, Window};
 
 /// What distinguishes the three.
 #[derive(Clone, Copy)]
-struct Kind {
+pub(super) struct Kind {
     /// A counter's resets are made up for, and it is not extrapolated below zero.
-    counter: bool,
+    pub counter: bool,
     /// Per second instead of over the window.
-    per_second: bool,
+    pub per_second: bool,
 }
 
 /// `rate(m)`: increase of a counter per second.
@@ -64,6 +67,9 @@ fn extrapolated(
     context: &mut KernelContext<'_>,
     kind: Kind,
 ) {
+    if input.windows.edge != Edge::Open {
+        return extended::change(input, out, context, kind);
+    }
     let histograms = &input.samples.histograms;
     let mut floats = FloatChange::new(input, kind);
     let mut resets: Option<Vec<bool>> = None;
@@ -131,26 +137,6 @@ fn zero_start(input: &RangeInput<'_>, step: usize, kind: Kind, first: Counted) -
         return None;
     }
     first.zero_within(input.windows.start_ms(step))
-}
-
-/// A sum of two histograms; nothing where they do not go together.
-fn plus(
-    mut sum: FloatHistogram,
-    other: &FloatHistogram,
-    context: &mut KernelContext<'_>,
-) -> Option<FloatHistogram> {
-    match sum.add(other) {
-        Ok(combined) => {
-            if combined.bounds_reconciled {
-                context.note_arg(0, &Note::CustomBucketsReconciled("addition"));
-            }
-            Some(sum)
-        }
-        Err(_) => {
-            context.note_arg(0, &Note::MixedExponentialCustom(context.metric_name));
-            None
-        }
-    }
 }
 
 /// What the extrapolation depends on.

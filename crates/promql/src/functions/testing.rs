@@ -131,6 +131,8 @@ pub(super) fn check_range(
         range_ms: range * 1000,
         offset_ms: 0,
         at_ms: None,
+        edge: crate::ast::Edge::Open,
+        lookback_ms: 0,
         windows: Vec::new(),
     };
     windows.place(&samples);

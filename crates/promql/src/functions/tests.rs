@@ -346,6 +346,8 @@ fn check_sliding(kernel: RangeKernel, values: &[Option<i32>], range: i64, step: 
             range_ms: range,
             offset_ms: 0,
             at_ms: None,
+            edge: crate::ast::Edge::Open,
+            lookback_ms: 0,
             windows: Vec::new(),
         };
         windows.place(&samples);
@@ -439,7 +441,7 @@ proptest! {
             samples.values.push(f64::from(value));
         }
         let steps = Steps::range(0, t + 50_000, step);
-        let mut windows = Windows { steps, range_ms: range, offset_ms: 0, at_ms: None, windows: Vec::new() };
+        let mut windows = Windows { steps, range_ms: range, offset_ms: 0, at_ms: None, edge: crate::ast::Edge::Open, lookback_ms: 0, windows: Vec::new() };
         windows.place(&samples);
         let input = RangeInput { samples: &samples, windows: &windows, params: &[], interrupt: &crate::eval::kernel::Interrupt::never() };
         let mut out = Column::absent(steps.count);

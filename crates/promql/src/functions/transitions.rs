@@ -4,8 +4,9 @@ use model::histogram::FloatHistogram;
 use model::select::SeriesSamples;
 
 use super::starts::Counted;
+use crate::ast::Edge;
 use crate::eval::column::Column;
-use crate::eval::kernel::{KernelContext, RangeInput};
+use crate::eval::kernel::{KernelContext, RangeInput, Window};
 
 /// `resets(m)`: how often a counter was reset, or changed between float and histogram.
 pub(super) fn resets(input: &RangeInput<'_>, out: &mut Column, _: &mut KernelContext<'_>) {
@@ -56,10 +57,28 @@ fn count(
         if window.is_empty() {
             continue;
         }
-        let first = (window.float_start + window.histogram_start) as usize;
+        let Some(first) = first_of(input, step, window) else {
+            continue;
+        };
         let last = (window.float_end + window.histogram_end) as usize - 1;
         out.set_float(step, f64::from(events[last] - events[first]));
     }
+}
+
+/// The first sample of a window in the order of time, which is the last one before an anchored
+/// window; nothing where no sample is within.
+fn first_of(input: &RangeInput<'_>, step: usize, window: &Window) -> Option<usize> {
+    let first = (window.float_start + window.histogram_start) as usize;
+    if input.windows.edge == Edge::Open {
+        return Some(first);
+    }
+    let start = input.windows.start_ms(step);
+    let floats = &input.samples.ts[window.floats()];
+    let histograms = &input.samples.histograms[window.histograms()];
+    let before = floats.partition_point(|t| *t <= start)
+        + histograms.partition_point(|point| point.t <= start);
+    let any = before < floats.len() + histograms.len();
+    any.then(|| first + before.saturating_sub(1))
 }
 
 /// Floats and histograms in the order of time.
