@@ -54,6 +54,11 @@ const QUERIES: &[&str] = &[
     "changes(x[5m] offset 1m)",
     "deriv(x[5m])",
     "x[5m]",
+    "x smoothed",
+    "delta(x[5m] smoothed)",
+    "sum by (job) (increase(x[5m] anchored))",
+    "start_timestamp(x)",
+    "info(rate(x[5m]), {__name__=\"y\"})",
 ];
 
 /// Series with floats, histograms, stale markers and gaps, as the seed has it.
