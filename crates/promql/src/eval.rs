@@ -10,6 +10,7 @@ pub mod kernel;
 pub mod operator;
 mod budget;
 mod cores;
+mod observe;
 mod tag;
 mod stream;
 mod parallel;
@@ -41,6 +42,8 @@ use budget::Budget;
 pub use budget::{CancelFlag, EvalLimits, QueryStats};
 use column::Steps;
 pub use cores::Cores;
+use observe::Counted;
+pub use observe::{Observer, Stopwatch};
 
 /// A source of series.
 pub trait Queryable: Sync {
@@ -177,6 +180,22 @@ pub fn evaluate(
     limits: &EvalLimits,
     clock: &(dyn Clock + Sync),
 ) -> Result<Evaluation, EvalError> {
+    evaluate_observed(plan, source, time, options, limits, clock, None)
+}
+
+/// Evaluates a plan, and lets an observer see how.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_observed(
+    plan: &Plan,
+    source: &dyn Queryable,
+    time: QueryTime,
+    options: EvalOptions,
+    limits: &EvalLimits,
+    clock: &(dyn Clock + Sync),
+    observer: Option<&Observer<'_>>,
+) -> Result<Evaluation, EvalError> {
     let run = || {
         let steps = if time.instant {
             Steps::instant(time.start)
@@ -194,6 +213,8 @@ pub fn evaluate(
             budget: &budget,
             annotations: &annotations,
             cores: Some(&limits.cores).filter(|cores| cores.lends()),
+            observer,
+            counted: Counted::All,
         };
         let held = budget.hold_steps(steps.count)?;
         let value = evaluator.value(plan, steps)?;
@@ -230,6 +251,10 @@ struct Evaluator<'a> {
     annotations: &'a RefCell<Annotations>,
     /// Where helpers come from; `None`: there are none to be had.
     cores: Option<&'a Cores>,
+    /// Who watches.
+    observer: Option<&'a Observer<'a>>,
+    /// Which samples are counted here.
+    counted: Counted,
 }
 
 #[cfg(test)]

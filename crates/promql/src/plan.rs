@@ -18,6 +18,7 @@ use crate::ast::{AggregateOp, At, BinaryOp, Cardinality, Edge, Expr, Grouping, M
 use crate::eval::QueryTime;
 use crate::eval::kernel::{BucketKernel, ElementKernel, RangeKernel, Special};
 use crate::value::ValueType;
+pub use explain::{Explained, Took};
 pub use lengths::LengthError;
 
 /// A query, ready to be evaluated at any time.

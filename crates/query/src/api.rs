@@ -12,6 +12,8 @@ mod format;
 mod lookup;
 mod result;
 mod status;
+mod syntax;
+mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,6 +109,7 @@ impl Api {
             .route("/api/v1/query_range", both(evaluate::range))
             .route("/api/v1/query_exemplars", both(exemplars::exemplars))
             .route("/api/v1/format_query", both(format::format))
+            .route("/api/v1/parse_query", both(format::parse))
             .route("/api/v1/series", both(lookup::series))
             .route("/api/v1/labels", both(lookup::labels))
             .route("/api/v1/label/{name}/values", get(lookup::values))

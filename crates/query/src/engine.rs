@@ -9,10 +9,14 @@ use model::select::{SelectError, SelectRequest, SeriesSet};
 use model::tenant::TenantId;
 use model::time::{Clock, TimestampMs};
 use promql::ast::{Expr, ExprKind};
-use promql::eval::{CancelFlag, Cores, EvalError, EvalLimits, EvalOptions, QueryTime, Queryable};
+use promql::eval::{
+    CancelFlag, Cores, EvalError, EvalLimits, EvalOptions, Observer, QueryStats, QueryTime,
+    Queryable, evaluate_observed,
+};
 use promql::parse::{ParseError, ParseOptions};
-use promql::plan::Plan;
+use promql::plan::{Explained, Plan};
 use promql::value::QueryValue;
+use tokio::time::Instant;
 use wire::service::ReadService;
 
 use crate::api::error::{ApiError, ErrorType, error_type};
@@ -36,10 +40,14 @@ pub struct Outcome {
     pub warnings: Vec<String>,
     /// What may be of interest.
     pub infos: Vec<String>,
-    /// Samples loaded.
-    pub samples: usize,
-    /// The most bytes held at once.
-    pub peak_bytes: usize,
+    /// What it took.
+    pub stats: QueryStats,
+    /// The samples that each step looked at, where they were to be counted.
+    pub samples_per_step: Vec<u64>,
+    /// The plan with what each node took, where that was to be measured.
+    pub explained: Option<Explained>,
+    /// How long it took to plan it.
+    pub planned: Duration,
 }
 
 /// Parses a query within the tenant's limits.
@@ -118,6 +126,10 @@ pub struct Run<'a> {
     pub cores: Cores,
     /// What time it is.
     pub clock: &'a dyn Clock,
+    /// Whether samples are counted by step.
+    pub counting: bool,
+    /// Whether each node of the plan is measured.
+    pub measuring: bool,
 }
 
 impl Run<'_> {
@@ -146,20 +158,33 @@ impl Run<'_> {
             cancel: self.cancel,
             cores: self.cores,
         };
+        let begun = Instant::now();
+        let stopwatch = || begun.elapsed();
         let plan = Plan::new(expr, time).map_err(|error| {
             ApiError::new(
                 ErrorType::BadData,
                 format!("invalid parameter \"query\": {error}"),
             )
         })?;
+        let planned = begun.elapsed();
+        let mut observer = Observer::new();
+        if self.counting {
+            observer = observer.counting_samples();
+        }
+        if self.measuring {
+            observer = observer.measuring_nodes(&stopwatch);
+        }
+        let observed = Some(&observer).filter(|_| self.counting || self.measuring);
         let evaluation =
-            promql::eval::evaluate(&plan, &source, time, options, &limits, self.clock)?;
+            evaluate_observed(&plan, &source, time, options, &limits, self.clock, observed)?;
         Ok(Outcome {
             warnings: told(evaluation.annotations.warnings(text), "warning"),
             infos: told(evaluation.annotations.infos(text), "info"),
             value: evaluation.value,
-            samples: evaluation.stats.samples,
-            peak_bytes: evaluation.stats.peak_memory_bytes,
+            stats: evaluation.stats,
+            samples_per_step: observer.samples_per_step(),
+            explained: self.measuring.then(|| plan.explained(&observer)),
+            planned,
         })
     }
 }

@@ -28,6 +28,7 @@ use super::budget::{BYTES_PER_STEP, EvalLimits};
 use super::column::{Column, Steps};
 use super::cores::{Cores, Lent};
 use super::kernel::Special;
+use super::observe::{Counted, Observer};
 use super::stream::Sink;
 use super::{EvalError, EvalOptions, Evaluator, QueryTime};
 use crate::plan::{Node, NodeKind, RangeSource, Select};
@@ -54,6 +55,8 @@ struct Work<'w> {
     options: EvalOptions,
     limits: &'w EvalLimits,
     clock: &'w dyn Clock,
+    observer: Option<&'w Observer<'w>>,
+    counted: Counted,
 }
 
 /// What a node would stream.
@@ -117,6 +120,8 @@ impl Evaluator<'_> {
             options: self.options,
             limits: self.budget.limits(),
             clock: self.budget.clock(),
+            observer: self.observer,
+            counted: self.counted,
         };
         self.stream_with(&lent, &work, set, left, scratch, sink)
     }

@@ -6,6 +6,7 @@ use model::labels::Labels;
 
 use super::collect::Collected;
 use super::column::{Column, Steps, is_absent};
+use super::observe::Counted;
 use super::{EvalError, Evaluator};
 use crate::annotations::Pos;
 use crate::ast::Edge;
@@ -65,7 +66,12 @@ impl Evaluator<'_> {
     ) -> Result<QueryValue, EvalError> {
         let mut all: Vec<Series> = Vec::new();
         let mut held = self.budget.hold();
-        self.stream_windows(source, steps, &mut |tag, samples, windows| {
+        let counted = match source {
+            RangeSource::Select(..) => self.counted,
+            RangeSource::Subquery(_) => Counted::Within,
+        };
+        let within = Self { counted, ..*self };
+        within.stream_windows(source, steps, &mut |tag, samples, windows| {
             let Some(window) = windows.windows.first().filter(|w| !w.is_empty()) else {
                 return Ok(());
             };

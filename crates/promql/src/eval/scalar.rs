@@ -9,6 +9,13 @@ use crate::plan::{Node, NodeKind};
 impl Evaluator<'_> {
     /// A scalar over all steps.
     pub(super) fn scalar(&self, node: &Node, steps: Steps) -> Result<ScalarColumn, EvalError> {
+        if self.observer.is_some() {
+            return self.observe_scalar(node, || self.scalar_node(node, steps));
+        }
+        self.scalar_node(node, steps)
+    }
+
+    fn scalar_node(&self, node: &Node, steps: Steps) -> Result<ScalarColumn, EvalError> {
         let seconds = |ms: i64| ScalarColumn::Const(ms as f64 / 1000.0);
         match &node.kind {
             NodeKind::Number(value) => Ok(ScalarColumn::Const(*value)),

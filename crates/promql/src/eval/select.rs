@@ -71,6 +71,9 @@ impl Evaluator<'_> {
             if out.is_empty() {
                 return Ok(());
             }
+            if self.counts_samples() {
+                self.count_column(&out);
+            }
             sink(tag, &mut out)
         })
     }
@@ -89,18 +92,29 @@ impl Evaluator<'_> {
             labels: select.labels.clone(),
             max_series: self.budget.max_series(),
         };
+        let mut loading = self.observe_select();
         let mut set = self.source.select(&request)?;
         let mut samples = SeriesSamples::default();
         while let Some(labels) = set.next(&mut samples)? {
-            self.budget.loaded(held_samples(&samples))?;
+            let held = held_samples(&samples);
+            self.budget.loaded(held)?;
             if samples.is_empty() {
                 continue;
+            }
+            if let Some(loading) = &mut loading {
+                loading.loaded(held);
             }
             let tag = Tag {
                 name: select.name.as_deref(),
                 ..Tag::of(&labels)
             };
             visit(tag, &mut samples)?;
+            if let Some(loading) = &mut loading {
+                loading.goes_on();
+            }
+        }
+        if let Some(loading) = loading {
+            loading.ended(select);
         }
         Ok(())
     }
@@ -108,6 +122,21 @@ impl Evaluator<'_> {
     /// Streams each series of a range with the windows placed over its samples, which are free of
     /// stale markers.
     pub(super) fn stream_windows(
+        &self,
+        source: &RangeSource,
+        steps: Steps,
+        visit: &mut dyn FnMut(Tag<'_>, &SeriesSamples, &Windows) -> Result<(), EvalError>,
+    ) -> Result<(), EvalError> {
+        if self.counts_samples() {
+            return self.place_windows(source, steps, &mut |tag, samples, windows| {
+                self.count_windows(samples, windows);
+                visit(tag, samples, windows)
+            });
+        }
+        self.place_windows(source, steps, visit)
+    }
+
+    fn place_windows(
         &self,
         source: &RangeSource,
         steps: Steps,
@@ -150,7 +179,11 @@ impl Evaluator<'_> {
                 };
                 let _held = self.budget.hold_steps(inner.count)?;
                 let mut samples = SeriesSamples::default();
-                self.stream(&subquery.input, inner, &mut |tag, column| {
+                let within = Self {
+                    counted: self.counted.within(),
+                    ..*self
+                };
+                within.stream(&subquery.input, inner, &mut |tag, column| {
                     self.budget.check()?;
                     to_samples(column, inner, &mut samples);
                     self.budget.pass(held_samples(&samples))?;

@@ -87,6 +87,9 @@ impl Evaluator<'_> {
             if out.is_empty() {
                 return Ok(());
             }
+            if self.counts_samples() {
+                self.count_column(&out);
+            }
             sink(tag, &mut out)
         })
     }

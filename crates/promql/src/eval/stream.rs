@@ -29,6 +29,13 @@ impl Evaluator<'_> {
         {
             return self.stream_parallel(node, selector, cores, steps, sink);
         }
+        if self.observer.is_some() {
+            return self.observe_stream(node, sink, |sink| self.stream_node(node, steps, sink));
+        }
+        self.stream_node(node, steps, sink)
+    }
+
+    fn stream_node(&self, node: &Node, steps: Steps, sink: &mut Sink<'_>) -> Result<(), EvalError> {
         match &node.kind {
             NodeKind::Select(select) if select.edge == Edge::Smoothed => {
                 self.stream_smoothed(select, node.pos, steps, sink)

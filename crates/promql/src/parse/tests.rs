@@ -209,7 +209,7 @@ fn computes_lengths_of_time() {
     };
     check("a[1800]", "a[30m]");
     check("a[5m + 2 * step()]", "a[5m + 2 * step()]");
-    check("a[(5m)]", "a[(5m)]");
+    check("a[(5m)]", "a[5m]");
     check("a[-5m+35m]", "a[-5m + 35m]");
     check("a[1m:STEP()]", "a[1m:step()]");
     check("a offset 2 ^ 2", "a offset 2s ^ 2");

@@ -7,12 +7,12 @@ use axum::extract::State;
 use axum::response::Response;
 use promql::eval::QueryTime;
 use promql::value::ValueType;
-use serde_json::json;
 use tokio::time::Instant;
 
 use super::answer::{Answer, TRUNCATED};
 use super::error::{ApiError, ErrorType};
 use super::params::Params;
+use super::told::{self, Timings, Told};
 use super::{Api, Asked, Asker, Job, Shared, result};
 use crate::engine::{self, Outcome, Run};
 
@@ -28,7 +28,7 @@ struct Wanted {
     /// The lookback, in milliseconds, where it is not the tenant's.
     lookback_ms: Option<i64>,
     timeout: Option<Duration>,
-    stats: bool,
+    told: Told,
 }
 
 pub(crate) async fn instant(State(api): Shared, asker: Asker, asked: Asked) -> Response {
@@ -58,7 +58,7 @@ fn wanted(params: &Params, limit: usize, time: QueryTime) -> Result<Wanted, ApiE
         timeout: params.timeout()?,
         lookback_ms: params.lookback_ms()?,
         query: params.get("query").unwrap_or_default().to_owned(),
-        stats: params.get("stats").is_some(),
+        told: Told::of(params)?,
     })
 }
 
@@ -114,14 +114,27 @@ fn answer(job: &Job, wanted: Wanted) -> Result<Answer, ApiError> {
         cancel: job.cancel.clone(),
         cores: job.api.cores.clone(),
         clock: &*job.api.deps.clock,
+        counting: wanted.told.stats,
+        measuring: wanted.told.explain.is_some(),
     };
+    let parsed = started.elapsed();
     let outcome = run.evaluate(&expr, &wanted.query, wanted.time);
     let took = started.elapsed();
-    let samples = outcome.as_ref().map_or(0, |outcome| outcome.samples);
+    let samples = outcome.as_ref().map_or(0, |outcome| outcome.stats.samples);
     job.api.ran(job, &wanted.query, took, samples);
     let mut outcome = outcome?;
     let cut = result::truncate(&mut outcome.value, wanted.limit);
-    let stats = wanted.stats.then(|| stats(job, &outcome, took));
+    let timings = Timings {
+        waited: job.waited,
+        prepared: parsed + outcome.planned,
+        took,
+    };
+    let told = wanted.told;
+    let stats = told
+        .stats
+        .then(|| told.stats(&outcome, wanted.time, &timings));
+    let explain = outcome.explained.as_ref().zip(told.explain);
+    let explain = explain.map(|(explained, form)| told::explain(explained, form));
     let Outcome {
         value,
         mut warnings,
@@ -135,9 +148,11 @@ fn answer(job: &Job, wanted: Wanted) -> Result<Answer, ApiError> {
     let mut answer = Answer::new(move |out| {
         out.text.push(b'{');
         result::push(out, &value);
-        if let Some(stats) = stats {
-            out.text.extend_from_slice(b",\"stats\":");
-            out.text.extend_from_slice(stats.to_string().as_bytes());
+        for (name, told) in [("stats", stats), ("explain", explain)] {
+            if let Some(told) = told {
+                let member = format!(",\"{name}\":{told}");
+                out.text.extend_from_slice(member.as_bytes());
+            }
         }
         out.text.push(b'}');
     });
@@ -157,23 +172,4 @@ fn check_type(found: ValueType, time: QueryTime) -> Result<(), ApiError> {
         found.name()
     );
     Err(ApiError::parameter("query", reason))
-}
-
-fn stats(job: &Job, outcome: &Outcome, took: Duration) -> serde_json::Value {
-    let (waited, took) = (job.waited.as_secs_f64(), took.as_secs_f64());
-    json!({
-        "timings": {
-            "evalTotalTime": took,
-            "resultSortTime": 0.0,
-            "queryPreparationTime": 0.0,
-            "innerEvalTime": took,
-            "execQueueTime": waited,
-            "execTotalTime": took + waited,
-        },
-        "samples": {
-            "totalQueryableSamples": outcome.samples,
-            "peakSamples": outcome.samples,
-            "peakMemoryBytes": outcome.peak_bytes,
-        },
-    })
 }

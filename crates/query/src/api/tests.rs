@@ -244,6 +244,7 @@ async fn wrong_parameters_are_named() {
         "status/tsdb?limit=0",
         "status/tsdb?limit=10001",
         "format_query?query=)",
+        "parse_query?query=)",
     ] {
         let request = get(&format!("/prometheus/api/v1/{path}"));
         let (status, kind, text) = refused(&api(), request).await;
@@ -275,6 +276,8 @@ async fn lookups() {
         "query_exemplars?query=rate(up%5B5m%5D)",
         "query_exemplars?query=test&start=1792342342342&end=1792345942342",
         "query_exemplars?query=1%2B1",
+        "format_query?query=sum(up)by(job)",
+        "parse_query?query=sum(up)by(job)",
         "rules",
         "alerts",
         "features",
@@ -302,6 +305,7 @@ async fn both_roots_and_methods() {
         "series",
         "labels",
         "format_query",
+        "parse_query",
     ] {
         let form = "query=up&match[]=up&start=0&end=10&step=5".to_owned();
         let (status, value) = send(&api, post(&format!("/prometheus/api/v1/{path}"), form)).await;
@@ -334,15 +338,14 @@ async fn parameters_given_twice() {
 
 #[tokio::test]
 async fn annotations_are_told_up_to_ten() {
-    // Each of the calls says that the metric may be no counter, at its own place.
-    let calls: Vec<String> = (1..=13).map(|i| format!("rate(up[{i}m])")).collect();
+    let calls: Vec<String> = (2..=14).map(|q| format!("quantile({q}, up)")).collect();
     let path = format!("/api/v1/query?query={}", encode(&calls.join(" or ")));
     let (status, value) = send(&api(), get(&path)).await;
     assert_eq!(status, StatusCode::OK, "{value}");
-    let infos = value["infos"].as_array().expect("infos");
-    assert_eq!(infos.len(), 11, "{value}");
-    assert_eq!(infos[10], "3 more info annotations omitted");
-    assert!(value.get("warnings").is_none(), "{value}");
+    let warnings = value["warnings"].as_array().expect("warnings");
+    assert_eq!(warnings.len(), 11, "{value}");
+    assert_eq!(warnings[10], "3 more warning annotations omitted");
+    assert!(value.get("infos").is_none(), "{value}");
 }
 
 #[tokio::test]
@@ -364,6 +367,7 @@ async fn hostile_queries_are_refused() {
         for path in [
             "/api/v1/query",
             "/api/v1/format_query",
+            "/api/v1/parse_query",
             "/api/v1/query_exemplars",
         ] {
             let request = post(path, format!("query={}", encode(&query)));
@@ -385,6 +389,30 @@ async fn hostile_queries_are_refused() {
     assert_eq!(status, 400, "{text}");
     let (status, _, _) = refused(&api, post("/api/v1/series", "a&".repeat(20_000))).await;
     assert_eq!(status, 400);
+}
+
+/// What is just within the limits is printed, told and evaluated on the stack there is.
+#[tokio::test]
+async fn the_deepest_queries_are_answered() {
+    let api = api();
+    let nested = |open: &str, close: &str| open.repeat(99) + "up" + &close.repeat(99);
+    let queries = [
+        nested("(", ")"),
+        nested("abs(", ")"),
+        nested("-", ""),
+        "up".to_owned() + &"+up".repeat(999),
+        "up".to_owned() + &"^1".repeat(999),
+    ];
+    for query in queries {
+        for path in ["query", "format_query", "parse_query"] {
+            let form = format!("query={}", encode(&query));
+            let request = post(&format!("/api/v1/{path}"), form);
+            // The trees are deeper than what reads JSON here would go.
+            let response = api.router().oneshot(request).await.unwrap();
+            let start: String = query.chars().take(10).collect();
+            assert_eq!(response.status(), StatusCode::OK, "{path} {start}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -541,22 +569,143 @@ async fn gzip_where_it_is_taken() {
     check("identity", None).await;
 }
 
+/// Of `stats=all`: all samples, and those of each step.
+async fn counted(path: &str) -> (u64, String) {
+    let (_, value) = send(&api(), get(&format!("/api/v1/{path}&stats=all"))).await;
+    let samples = &value["data"]["stats"]["samples"];
+    let total = samples["totalQueryableSamples"].as_u64();
+    let per_step = samples["totalQueryableSamplesPerStep"].to_string();
+    (total.unwrap_or_else(|| panic!("{value}")), per_step)
+}
+
+/// Two series `up`, a sample every 10 s from 0 to 1000.
 #[tokio::test]
-async fn stats_and_metrics_tell_what_a_query_took() {
+async fn samples_are_counted_by_step() {
+    let check = async |query: &str, total: u64, per_step: &str| {
+        let path = format!(
+            "query_range?query={}&start=100&end=120&step=10",
+            encode(query)
+        );
+        let expected = (total, per_step.to_owned());
+        assert_eq!(counted(&path).await, expected, "{query}");
+    };
+    check("1", 0, "[]").await;
+    check("up", 6, "[[100,2],[110,2],[120,2]]").await;
+    check("sum(up) + vector(1)", 6, "[[100,2],[110,2],[120,2]]").await;
+    check("up offset 105s", 4, "[[100,0],[110,2],[120,2]]").await;
+    check("up / on (job) up", 12, "[[100,4],[110,4],[120,4]]").await;
+    // All in each window, though windows overlap.
+    check("rate(up[25s])", 18, "[[100,6],[110,6],[120,6]]").await;
+    // What is computed once counts at each step.
+    check("up @ 50", 6, "[[100,2],[110,2],[120,2]]").await;
+    check(
+        "sum_over_time(up[30s] @ 50)",
+        18,
+        "[[100,6],[110,6],[120,6]]",
+    )
+    .await;
+    check(
+        "predict_linear(up[30s] @ 50, 1)",
+        18,
+        "[[100,6],[110,6],[120,6]]",
+    )
+    .await;
+    // The points of a subquery count, not what they are made of.
+    check("max_over_time(up[20s:5s])", 24, "[[100,8],[110,8],[120,8]]").await;
+    check(
+        "max_over_time(rate(up[1m])[10s:5s])",
+        12,
+        "[[100,4],[110,4],[120,4]]",
+    )
+    .await;
+    let check = async |query: &str, total: u64| {
+        let path = format!("query?query={}&time=100.5", encode(query));
+        let expected = (total, format!("[[100.5,{total}]]"));
+        assert_eq!(counted(&path).await, expected, "{query}");
+    };
+    check("up", 2).await;
+    check("up[30s]", 6).await;
+    check("timestamp(up)", 2).await;
+    // Of a subquery that is the whole query, what it is made of.
+    check("up[30s:10s]", 6).await;
+    check("max_over_time(up[20s:10s])[30s:10s]", 12).await;
+}
+
+#[tokio::test]
+async fn stats_tell_what_a_query_took() {
     let api = api();
-    let (_, value) = send(&api, get("/api/v1/query?query=up&stats=all")).await;
-    let samples = &value["data"]["stats"]["samples"]["totalQueryableSamples"];
-    assert!(samples.as_u64().is_some_and(|n| n > 0), "{value}");
+    let (_, value) = send(&api, get("/api/v1/query?query=up&stats=1")).await;
+    let stats = &value["data"]["stats"];
+    let samples = &stats["samples"];
     assert!(
-        value["data"]["stats"]["timings"]["evalTotalTime"].is_f64(),
+        samples.get("totalQueryableSamplesPerStep").is_none(),
         "{value}"
     );
+    assert_eq!(samples["totalQueryableSamples"], 2);
+    for name in ["samplesRead", "peakSamples", "peakMemoryBytes"] {
+        assert!(
+            samples[name].as_u64().is_some_and(|n| n > 0),
+            "{name}: {value}"
+        );
+    }
+    for name in [
+        "evalTotalTime",
+        "resultSortTime",
+        "queryPreparationTime",
+        "innerEvalTime",
+        "execQueueTime",
+        "execTotalTime",
+    ] {
+        assert!(stats["timings"][name].is_f64(), "{name}: {value}");
+    }
+    let (_, value) = send(&api, get("/api/v1/query?query=up")).await;
+    assert!(value["data"].get("stats").is_none(), "{value}");
+    assert!(value["data"].get("explain").is_none(), "{value}");
     let mut out = String::new();
     api.render_metrics(&mut out);
     assert!(
-        out.contains("tidemark_query_requests_total{endpoint=\"query\",code=\"200\"} 1\n"),
+        out.contains("tidemark_query_requests_total{endpoint=\"query\",code=\"200\"} 2\n"),
         "{out}"
     );
+}
+
+/// Takes the times out of what is explained, after a look at whether they can be true.
+fn without_times(node: &mut Value) -> f64 {
+    let node = node.as_object_mut().expect("a node");
+    let own = node.remove("selfSeconds").and_then(|own| own.as_f64());
+    let total = node.remove("totalSeconds").and_then(|total| total.as_f64());
+    let children = node["children"].as_array_mut().expect("children");
+    let below: f64 = children.iter_mut().map(without_times).sum();
+    let Some((own, total)) = own.zip(total) else {
+        return below;
+    };
+    assert!(own >= 0.0 && own <= total + 1e-9, "{own} of {total}");
+    assert!(
+        (own + below - total).abs() < 1e-6,
+        "{own} and {below} of {total}"
+    );
+    total
+}
+
+#[tokio::test]
+async fn plans_are_explained() {
+    let api = api();
+    let query = encode("sum by (job) (rate(up[30s])) / scalar(count(up @ 50)) > 0");
+    let path = format!("/api/v1/query_range?query={query}&start=100&end=120&step=10");
+    let (_, mut value) = send(&api, get(&format!("{path}&explain=1"))).await;
+    let plan = &mut value["data"]["explain"];
+    without_times(plan);
+    insta::assert_snapshot!(serde_json::to_string_pretty(plan).unwrap());
+    let (_, value) = send(&api, get(&format!("{path}&explain=text"))).await;
+    let text = value["data"]["explain"].as_str().expect("a text");
+    assert!(
+        text.starts_with("vector > scalar: 2 series in, 2 series of 6 values, "),
+        "{text}"
+    );
+    assert_eq!(text.lines().count(), 9, "{text}");
+    assert!(text.contains("(once)"), "{text}");
+    let (status, _, text) = refused(&api, get(&format!("{path}&explain=maybe"))).await;
+    assert_eq!(status, 400, "{text}");
 }
 
 /// Waits for what must happen, so that a fault fails the test instead of hanging it.

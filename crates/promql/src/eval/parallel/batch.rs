@@ -72,6 +72,8 @@ impl Batch {
             budget: &budget,
             annotations: &annotations,
             cores: None,
+            observer: work.observer,
+            counted: work.counted,
         };
         let run = || {
             evaluator.stream(work.node, work.steps, &mut |tag, column| {
