@@ -58,8 +58,10 @@ struct HistogramCell {
     count: u32,
     /// Whether `sum` is a mean, as the sum overflowed.
     is_mean: bool,
-    /// Whether exponential and custom buckets met.
+    /// Whether exponential and custom buckets met; what comes then is not looked at any more.
     incompatible: bool,
+    /// Whether there were floats by then.
+    incompatible_with_floats: bool,
     /// Whether a counter that was reset, and one that was not, is among them.
     hints: (bool, bool),
 }
@@ -153,7 +155,10 @@ impl Accumulator {
             if cell.sum.is_none() {
                 fold.charged += 2 * histogram_bytes(histogram);
             }
+            let floats = self.cells[*step as usize].count > 0;
+            let was_compatible = !cell.incompatible;
             cell.add(histogram, self.op == AggregateOp::Avg, &self.metric, fold);
+            cell.incompatible_with_floats |= floats && was_compatible && cell.incompatible;
         }
     }
 
@@ -166,6 +171,7 @@ impl Accumulator {
             match (cell.count > 0, histogram) {
                 (false, None) => {}
                 (true, None) => column.set_float(step, cell.finish(self.op)),
+                (true, Some(cell)) if cell.incompatible && !cell.incompatible_with_floats => {}
                 (true, Some(_)) => fold.note(&Note::MixedFloatsHistogramsAggregation),
                 (false, Some(histogram)) => {
                     if let Some(total) = histogram.finish(self.op == AggregateOp::Avg) {

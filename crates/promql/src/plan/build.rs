@@ -210,7 +210,7 @@ impl Select {
 
 fn call(def: &'static FunctionDef, args: &[Expr], pos: Pos) -> (Node, bool) {
     let node = |kind| Node { kind, pos };
-    let places: Vec<Pos> = args.iter().map(|arg| arg.pos).collect();
+    let places: Vec<Pos> = args.iter().map(|arg| arg.unparen().pos).collect();
     let built: Vec<(Node, bool)> = args
         .iter()
         .map(|arg| {
