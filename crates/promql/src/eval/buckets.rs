@@ -61,7 +61,8 @@ impl<'a> Evaluator<'a> {
         Ok(merged.collected)
     }
 
-    /// `histogram_quantiles(v, label, q, …)`: each quantile with its own label.
+    /// `histogram_quantiles(v, label, q, …)`: each quantile with its own label, which takes the place
+    /// of one that series have already.
     pub(super) fn histogram_quantiles<'e>(
         &'e self,
         input: &Node,
@@ -97,11 +98,6 @@ impl<'a> Evaluator<'a> {
             };
             for group in &groups {
                 self.budget.check()?;
-                if group.labels.get(label).is_some() {
-                    let message =
-                        format!("label {label:?} of histogram_quantiles() exists already");
-                    return Err(EvalError::Execution(message));
-                }
                 let out = self.run(&run, group, &input, std::slice::from_ref(quantile));
                 for (value, column) in by_quantile(quantile, out, steps) {
                     self.keep(&mut merged, group.labels.with(label, &value), column)?;

@@ -47,6 +47,7 @@ impl<'a> Evaluator<'a> {
         for kept in base.series.drain(..) {
             self.budget.check()?;
             join.series(kept, &mut |labels, column| {
+                self.budget.check()?;
                 if column.is_empty() || merged.push(labels, column)? {
                     Ok(())
                 } else {
