@@ -10,7 +10,7 @@ mod regression;
 mod over_time;
 mod extremes;
 mod spread;
-mod math;
+pub(crate) mod math;
 pub(crate) mod date;
 mod native;
 mod buckets;

@@ -89,7 +89,8 @@ impl<'a> Evaluator<'a> {
         let mut merged = Merged::new(self);
         for (quantile, node) in columns.iter().zip(quantiles) {
             self.check_quantile(quantile, node.pos, steps);
-            let args = [node.pos, input_pos];
+            // All that it notes of a histogram is of its vector.
+            let args = [input_pos, input_pos];
             let run = Run {
                 kernel,
                 pos: node.pos,

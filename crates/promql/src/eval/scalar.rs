@@ -4,6 +4,7 @@ use super::column::{ScalarColumn, Steps, is_absent};
 use super::kernel::Special;
 use super::operator;
 use super::{EvalError, Evaluator};
+use crate::functions;
 use crate::plan::{Node, NodeKind};
 
 impl Evaluator<'_> {
@@ -45,11 +46,11 @@ impl Evaluator<'_> {
                 (Special::Scalar, [input]) => self.single(input, steps),
                 (Special::MaxOf, [a, b]) => {
                     let (a, b) = (self.scalar(a, steps)?, self.scalar(b, steps)?);
-                    Ok(zip(&a, &b, steps, |a, b| nan_or(a, b, f64::max)))
+                    Ok(zip(&a, &b, steps, functions::math::larger))
                 }
                 (Special::MinOf, [a, b]) => {
                     let (a, b) = (self.scalar(a, steps)?, self.scalar(b, steps)?);
-                    Ok(zip(&a, &b, steps, |a, b| nan_or(a, b, f64::min)))
+                    Ok(zip(&a, &b, steps, functions::math::smaller))
                 }
                 _ => Err(EvalError::Execution("expected a scalar".to_owned())),
             },
@@ -80,14 +81,6 @@ impl Evaluator<'_> {
             NodeKind::Invariant(inner) => self.text(inner),
             _ => Err(EvalError::Execution("expected a string".to_owned())),
         }
-    }
-}
-
-fn nan_or(a: f64, b: f64, pick: impl Fn(f64, f64) -> f64) -> f64 {
-    if a.is_nan() || b.is_nan() {
-        f64::NAN
-    } else {
-        pick(a, b)
     }
 }
 

@@ -190,7 +190,7 @@ pub(super) fn clamp_max(column: &mut Column, params: &[ScalarColumn], _: &mut Ke
 }
 
 /// The smaller of two numbers: -Inf if one is, else NaN if one is. Minus zero is the smaller zero.
-fn smaller(a: f64, b: f64) -> f64 {
+pub(crate) fn smaller(a: f64, b: f64) -> f64 {
     if a == f64::NEG_INFINITY || b == f64::NEG_INFINITY {
         f64::NEG_INFINITY
     } else if a.is_nan() || b.is_nan() {
@@ -203,7 +203,7 @@ fn smaller(a: f64, b: f64) -> f64 {
 }
 
 /// The larger of two numbers: +Inf if one is, else NaN if one is. Minus zero is the smaller zero.
-fn larger(a: f64, b: f64) -> f64 {
+pub(crate) fn larger(a: f64, b: f64) -> f64 {
     if a == f64::INFINITY || b == f64::INFINITY {
         f64::INFINITY
     } else if a.is_nan() || b.is_nan() {
