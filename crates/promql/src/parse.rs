@@ -108,7 +108,7 @@ pub fn parse(text: &str, options: &ParseOptions) -> Result<Expr, ParseError> {
         )));
     }
     let run = || {
-        let expr = grammar::Parser::new(text, options)?.query()?;
+        let expr = grammar::Parser::new(text, options).query()?;
         check::check(&expr, text, options)?;
         Ok(expr)
     };

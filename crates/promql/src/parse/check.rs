@@ -99,14 +99,6 @@ impl Checker<'_> {
     }
 
     fn call(&self, def: &FunctionDef, args: &[Expr], pos: Pos) -> Checked {
-        if def.experimental && !self.options.experimental {
-            let message = format!(
-                "function {:?} is not enabled; it is experimental \
-                 (limits.experimental_promql allows it)",
-                def.name
-            );
-            return self.error(pos, message);
-        }
         let (got, declared) = (args.len(), def.args.len());
         let name = def.name;
         if name == "info"

@@ -97,7 +97,7 @@ impl Parser<'_> {
                 break;
             }
             self.count_operator()?;
-            let start = self.bump()?.start;
+            let start = self.bump().start;
             let rhs = self.duration_expr(right)?;
             if rhs.is_zero() && op == BinaryOp::Div {
                 return self.error(start, "division by zero".to_owned());
@@ -121,7 +121,7 @@ impl Parser<'_> {
                 Ok(DurationExpr::Number(seconds, is_duration))
             }
             TokenKind::Keyword(word @ (Keyword::Step | Keyword::Range)) => {
-                self.bump()?;
+                self.bump();
                 self.expect(TokenKind::LeftParen, "", "")?;
                 self.expect(TokenKind::RightParen, "", "")?;
                 Ok(match word {
@@ -130,7 +130,7 @@ impl Parser<'_> {
                 })
             }
             TokenKind::Keyword(word @ (Keyword::MinOf | Keyword::MaxOf)) => {
-                self.bump()?;
+                self.bump();
                 self.expect(TokenKind::LeftParen, "", "")?;
                 let a = Box::new(self.nested(|parser| parser.duration_expr(0))?);
                 self.expect(TokenKind::Comma, "", "")?;
@@ -142,7 +142,7 @@ impl Parser<'_> {
                 })
             }
             TokenKind::LeftParen => {
-                self.bump()?;
+                self.bump();
                 let inner = self.nested(|parser| parser.duration_expr(0))?;
                 self.expect(TokenKind::RightParen, "", "")?;
                 Ok(DurationExpr::Paren(Box::new(inner)))

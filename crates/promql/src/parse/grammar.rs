@@ -50,27 +50,38 @@ pub(super) struct Parser<'a> {
     lexer: Lexer<'a>,
     /// The token that comes next.
     pub(super) token: Token,
+    /// Why the next token is none, where it is [`TokenKind::Bad`].
+    bad: Option<ParseError>,
     /// The end of the last token taken.
     pub(super) last_end: usize,
     depth: usize,
+    /// How many aggregations are being read.
+    aggregations: usize,
     operators: usize,
 }
 
 pub(super) type Parsed<T> = Result<T, ParseError>;
 
 impl<'a> Parser<'a> {
-    pub(super) fn new(text: &'a str, options: &'a ParseOptions) -> Parsed<Self> {
-        let mut lexer = Lexer::new(text);
-        let token = lexer.next()?;
-        Ok(Self {
+    pub(super) fn new(text: &'a str, options: &'a ParseOptions) -> Self {
+        let nothing = Token {
+            kind: TokenKind::EndOfInput,
+            start: 0,
+            end: 0,
+        };
+        let mut parser = Self {
             text,
             options,
-            lexer,
-            token,
+            lexer: Lexer::new(text),
+            token: nothing,
+            bad: None,
             last_end: 0,
             depth: 0,
+            aggregations: 0,
             operators: 0,
-        })
+        };
+        parser.bump();
+        parser
     }
 
     /// A whole query.
@@ -92,25 +103,29 @@ impl<'a> Parser<'a> {
         self.unexpected("", "")
     }
 
-    /// Takes the next token.
-    pub(super) fn bump(&mut self) -> Parsed<Token> {
-        let next = self.lexer.next()?;
+    /// Takes the next token. That the one behind it is bad is said where that one is looked at, so
+    /// that what is wrong before it is said first.
+    pub(super) fn bump(&mut self) -> Token {
+        let next = self.lexer.next().unwrap_or_else(|error| {
+            self.bad = Some(error);
+            Token {
+                kind: TokenKind::Bad,
+                ..self.token
+            }
+        });
         let token = std::mem::replace(&mut self.token, next);
         self.last_end = token.end;
-        Ok(token)
+        token
     }
 
     /// Takes the next token if it is of a kind.
-    pub(super) fn accept(&mut self, kind: TokenKind) -> Parsed<Option<Token>> {
-        if self.token.kind != kind {
-            return Ok(None);
-        }
-        self.bump().map(Some)
+    pub(super) fn accept(&mut self, kind: TokenKind) -> Option<Token> {
+        (self.token.kind == kind).then(|| self.bump())
     }
 
     /// Takes the next token, which must be of a kind.
     pub(super) fn expect(&mut self, kind: TokenKind, context: &str, wanted: &str) -> Parsed<Token> {
-        match self.accept(kind)? {
+        match self.accept(kind) {
             Some(token) => Ok(token),
             None => self.unexpected(context, wanted),
         }
@@ -118,6 +133,13 @@ impl<'a> Parser<'a> {
 
     /// The error of a token that can't stand here.
     pub(super) fn unexpected<T>(&self, context: &str, wanted: &str) -> Parsed<T> {
+        if let Some(bad) = &self.bad {
+            return Err(bad.clone());
+        }
+        let context = match context {
+            "" if self.aggregations > 0 => "aggregation",
+            context => context,
+        };
         let mut message = format!("unexpected {}", self.token.describe(self.text));
         if !context.is_empty() {
             message.push_str(&format!(" in {context}"));
@@ -168,7 +190,7 @@ impl<'a> Parser<'a> {
                 break;
             }
             self.count_operator()?;
-            self.bump()?;
+            self.bump();
             let (return_bool, matching) = self.modifiers(op)?;
             let rhs = self.expression(right_side(op))?;
             lhs = Expr {
@@ -195,7 +217,7 @@ impl<'a> Parser<'a> {
             return self.suffixes(operand);
         };
         self.count_operator()?;
-        let start = self.bump()?.start;
+        let start = self.bump().start;
         let inner = self.expression(SIGN + 1)?;
         let pos = pos(start, inner.pos.end as usize);
         let kind = match (op, inner.kind) {
@@ -218,7 +240,7 @@ impl<'a> Parser<'a> {
             }
             TokenKind::String => ExprKind::String(self.string()?),
             TokenKind::LeftParen => {
-                self.bump()?;
+                self.bump();
                 let inner = self.nested(|parser| parser.expression(0))?;
                 self.expect(TokenKind::RightParen, "", "")?;
                 ExprKind::Paren(Box::new(inner))
@@ -241,12 +263,12 @@ impl<'a> Parser<'a> {
     }
 
     fn metric(&mut self) -> Parsed<ExprKind> {
-        let name = self.bump()?;
+        let name = self.bump();
         Ok(ExprKind::Selector(self.selector(Some(name))?))
     }
 
     fn call_or_metric(&mut self) -> Parsed<ExprKind> {
-        let name = self.bump()?;
+        let name = self.bump();
         if self.token.kind != TokenKind::LeftParen {
             return Ok(ExprKind::Selector(self.selector(Some(name))?));
         }
@@ -255,6 +277,13 @@ impl<'a> Parser<'a> {
         let Some(def) = functions::lookup(word) else {
             return self.error(name.start, format!("unknown function with name {word:?}"));
         };
+        if def.experimental && !self.options.experimental {
+            let message = format!(
+                "function {word:?} is not enabled; it is experimental \
+                 (limits.experimental_promql allows it)"
+            );
+            return self.error(name.start, message);
+        }
         Ok(ExprKind::Call(def, args))
     }
 
@@ -263,20 +292,38 @@ impl<'a> Parser<'a> {
         &self.text[token.start..token.end]
     }
 
+    /// Whether the next token may begin an expression.
+    fn starts_expression(&self) -> bool {
+        match self.token.kind {
+            TokenKind::Number
+            | TokenKind::Duration
+            | TokenKind::String
+            | TokenKind::LeftParen
+            | TokenKind::LeftBrace
+            | TokenKind::Aggregate(_)
+            | TokenKind::Identifier
+            | TokenKind::MetricIdentifier
+            | TokenKind::Bad => true,
+            TokenKind::Keyword(keyword) => keyword.is_metric_name(),
+            TokenKind::Operator(op) => op.is_set() || matches!(op, BinaryOp::Add | BinaryOp::Sub),
+            _ => false,
+        }
+    }
+
     /// Expressions in parentheses.
     fn arguments(&mut self) -> Parsed<Vec<Expr>> {
         self.expect(TokenKind::LeftParen, "", "")?;
         let mut args = Vec::new();
-        if self.accept(TokenKind::RightParen)?.is_some() {
+        if self.accept(TokenKind::RightParen).is_some() {
             return Ok(args);
         }
         loop {
             args.push(self.nested(|parser| parser.expression(0))?);
-            if self.accept(TokenKind::RightParen)?.is_some() {
+            if self.accept(TokenKind::RightParen).is_some() {
                 return Ok(args);
             }
             let comma = self.expect(TokenKind::Comma, "", "")?;
-            if self.token.kind == TokenKind::RightParen {
+            if !self.starts_expression() {
                 let message = "trailing commas not allowed in function call args".to_owned();
                 return self.error(comma.start, message);
             }
@@ -284,17 +331,16 @@ impl<'a> Parser<'a> {
     }
 
     fn aggregate_or_metric(&mut self, op: AggregateOp) -> Parsed<ExprKind> {
-        let name = self.bump()?;
+        let name = self.bump();
         let grouping = self.grouping()?;
         match self.token.kind {
             TokenKind::LeftParen => {}
             _ if grouping.is_some() => return self.unexpected("aggregation", ""),
-            TokenKind::String | TokenKind::Number | TokenKind::Duration => {
-                return self.unexpected("aggregation", "");
-            }
             _ => return Ok(ExprKind::Selector(self.selector(Some(name))?)),
         }
+        self.aggregations += 1;
         let mut args = self.arguments()?;
+        self.aggregations -= 1;
         let grouping = match grouping {
             Some(grouping) => Some(grouping),
             None => self.grouping()?,
@@ -333,7 +379,7 @@ impl<'a> Parser<'a> {
             TokenKind::Keyword(Keyword::Without) => false,
             _ => return Ok(None),
         };
-        self.bump()?;
+        self.bump();
         let labels = self.labels()?;
         Ok(Some(if by {
             Grouping::By(labels)
@@ -344,7 +390,7 @@ impl<'a> Parser<'a> {
 
     /// A number or duration, and whether it was the latter.
     pub(super) fn number(&mut self) -> Parsed<(f64, bool)> {
-        let token = self.bump()?;
+        let token = self.bump();
         let word = self.word(token);
         if let Some(value) = literal::parse_number(word) {
             return Ok((value, false));
@@ -360,7 +406,7 @@ impl<'a> Parser<'a> {
 
     /// A string literal, decoded.
     pub(super) fn string(&mut self) -> Parsed<String> {
-        let token = self.bump()?;
+        let token = self.bump();
         let decoded = literal::parse_string(self.word(token));
         decoded
             .map(|(decoded, _)| decoded)

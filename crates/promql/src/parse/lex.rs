@@ -19,6 +19,8 @@ pub(super) struct Token {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum TokenKind {
     EndOfInput,
+    /// None that the language knows; the lexer's error says why.
+    Bad,
     /// A word without a colon.
     Identifier,
     /// A word with a colon.
@@ -314,7 +316,8 @@ impl<'a> Lexer<'a> {
             return Ok(self.take(1, TokenKind::LeftParen));
         }
         let Some(parens) = self.parens.checked_sub(1) else {
-            return self.error("unexpected right parenthesis ')'".to_owned());
+            let message = "unexpected right parenthesis ')'".to_owned();
+            return Err(ParseError::at(self.text, self.at + 1, message));
         };
         self.parens = parens;
         Ok(self.take(1, TokenKind::RightParen))

@@ -10,13 +10,13 @@ impl Parser<'_> {
     /// `bool`, `on`, `group_left`, `fill` and the like; whether there was a `bool`.
     pub(super) fn modifiers(&mut self, op: BinaryOp) -> Parsed<(bool, Matching)> {
         let mut matching = Matching::default();
-        let return_bool = self.keyword(Keyword::Bool)?;
-        let on = self.keyword(Keyword::On)?;
-        if on || self.keyword(Keyword::Ignoring)? {
+        let return_bool = self.keyword(Keyword::Bool);
+        let on = self.keyword(Keyword::On);
+        if on || self.keyword(Keyword::Ignoring) {
             matching.on = on;
             matching.labels = self.labels()?;
-            let left = self.keyword(Keyword::GroupLeft)?;
-            if left || self.keyword(Keyword::GroupRight)? {
+            let left = self.keyword(Keyword::GroupLeft);
+            if left || self.keyword(Keyword::GroupRight) {
                 matching.cardinality = if left {
                     Cardinality::ManyToOne
                 } else {
@@ -34,20 +34,20 @@ impl Parser<'_> {
         Ok((return_bool, matching))
     }
 
-    fn keyword(&mut self, keyword: Keyword) -> Parsed<bool> {
-        Ok(self.accept(TokenKind::Keyword(keyword))?.is_some())
+    fn keyword(&mut self, keyword: Keyword) -> bool {
+        self.accept(TokenKind::Keyword(keyword)).is_some()
     }
 
     fn fills(&mut self, matching: &mut Matching) -> Parsed<()> {
-        if self.keyword(Keyword::Fill)? {
+        if self.keyword(Keyword::Fill) {
             let value = self.fill_value()?;
             (matching.fill_left, matching.fill_right) = (Some(value), Some(value));
             return Ok(());
         }
         loop {
-            if matching.fill_left.is_none() && self.keyword(Keyword::FillLeft)? {
+            if matching.fill_left.is_none() && self.keyword(Keyword::FillLeft) {
                 matching.fill_left = Some(self.fill_value()?);
-            } else if matching.fill_right.is_none() && self.keyword(Keyword::FillRight)? {
+            } else if matching.fill_right.is_none() && self.keyword(Keyword::FillRight) {
                 matching.fill_right = Some(self.fill_value()?);
             } else {
                 return Ok(());
@@ -71,7 +71,7 @@ impl Parser<'_> {
         const CONTEXT: &str = "grouping opts";
         self.expect(TokenKind::LeftParen, CONTEXT, "\"(\"")?;
         let mut labels: Vec<Arc<str>> = Vec::new();
-        while self.accept(TokenKind::RightParen)?.is_none() {
+        while self.accept(TokenKind::RightParen).is_none() {
             let label = match self.token.kind {
                 TokenKind::String => {
                     let start = self.token.start;
@@ -89,7 +89,7 @@ impl Parser<'_> {
                 | TokenKind::Operator(
                     BinaryOp::And | BinaryOp::Or | BinaryOp::Unless | BinaryOp::Atan2,
                 ) => {
-                    let token = self.bump()?;
+                    let token = self.bump();
                     Arc::from(self.word(token))
                 }
                 _ => return self.unexpected(CONTEXT, "label"),
@@ -97,7 +97,7 @@ impl Parser<'_> {
             labels.push(label);
             match self.token.kind {
                 TokenKind::Comma => {
-                    self.bump()?;
+                    self.bump();
                 }
                 TokenKind::RightParen => {}
                 _ => return self.unexpected(CONTEXT, "\",\" or \")\""),

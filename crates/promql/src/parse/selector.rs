@@ -16,12 +16,12 @@ impl Parser<'_> {
     /// The rest of a selector, of which the name was taken, where it has one.
     pub(super) fn selector(&mut self, name: Option<Token>) -> Parsed<Selector> {
         let mut matchers = Vec::new();
-        if self.accept(TokenKind::LeftBrace)?.is_some() {
-            while self.accept(TokenKind::RightBrace)?.is_none() {
+        if self.accept(TokenKind::LeftBrace).is_some() {
+            while self.accept(TokenKind::RightBrace).is_none() {
                 matchers.push(self.matcher()?);
                 match self.token.kind {
                     TokenKind::Comma => {
-                        self.bump()?;
+                        self.bump();
                     }
                     TokenKind::RightBrace => {}
                     _ => return self.unexpected("label matching", "\",\" or \"}\""),
@@ -52,7 +52,7 @@ impl Parser<'_> {
         let label = match self.token.kind {
             TokenKind::String => self.string()?,
             TokenKind::Identifier => {
-                let token = self.bump()?;
+                let token = self.bump();
                 self.word(token).to_owned()
             }
             _ => return self.unexpected("label matching", "identifier or \"}\""),
@@ -69,7 +69,7 @@ impl Parser<'_> {
             _ if is_string => return self.unexpected("label matching", "\",\" or \"}\""),
             _ => return self.unexpected("label matching", "label matching operator"),
         };
-        self.bump()?;
+        self.bump();
         if self.token.kind != TokenKind::String {
             return self.unexpected("label matching", "string");
         }
@@ -94,9 +94,9 @@ impl Parser<'_> {
     /// `[range]` or `[range:step]`.
     fn window(&mut self, expr: Expr) -> Parsed<Expr> {
         const LENGTH: &str = "number, duration, step(), or range()";
-        let bracket = self.bump()?;
+        let bracket = self.bump();
         let range = self.positive_length("subquery or range selector", LENGTH)?;
-        if self.accept(TokenKind::Colon)?.is_some() {
+        if self.accept(TokenKind::Colon).is_some() {
             let step = match self.token.kind {
                 TokenKind::RightBracket => None,
                 _ => {
@@ -139,7 +139,7 @@ impl Parser<'_> {
     }
 
     fn offset(&mut self, expr: &mut Expr) -> Parsed<()> {
-        self.bump()?;
+        self.bump();
         let length = self.offset_length()?;
         let start = expr.pos.start as usize;
         let offset = match &mut expr.kind {
@@ -156,7 +156,7 @@ impl Parser<'_> {
     }
 
     fn at(&mut self, expr: &mut Expr) -> Parsed<()> {
-        self.bump()?;
+        self.bump();
         let wanted = self.at_time(expr)?;
         let start = expr.pos.start as usize;
         let at = match &mut expr.kind {
@@ -180,7 +180,7 @@ impl Parser<'_> {
             _ => None,
         };
         if let Some(at) = preprocessed {
-            self.bump()?;
+            self.bump();
             self.expect(TokenKind::LeftParen, "@", "timestamp")?;
             self.expect(TokenKind::RightParen, "@", "timestamp")?;
             return Ok(at);
@@ -205,7 +205,7 @@ impl Parser<'_> {
             return Ok(None);
         };
         self.count_operator()?;
-        self.bump()?;
+        self.bump();
         Ok(Some(op == BinaryOp::Sub))
     }
 
@@ -223,7 +223,7 @@ impl Parser<'_> {
             );
             return self.error(start, message);
         }
-        self.bump()?;
+        self.bump();
         let problem = match &mut expr.kind {
             ExprKind::Selector(selector) | ExprKind::Range(selector, _) => {
                 let other = selector.edge != Edge::Open && selector.edge != edge;

@@ -339,3 +339,20 @@ fn long_chains_need_no_deep_stack() {
         assert_eq!(expr.to_string().replace(' ', ""), text.replace(' ', ""));
     }
 }
+
+#[test]
+fn says_first_what_is_wrong_first() {
+    check_error("no_such(a) + )", "unknown function");
+    check_error(
+        "label_join(a, \"b\", , \"c\")",
+        "1:18: parse error: trailing commas",
+    );
+    check_error("sum(a = b)", "unexpected \"=\" in aggregation");
+    check_error(
+        "sum(abs(a b))",
+        "unexpected identifier \"b\" in aggregation",
+    );
+    check_error("sum(a) b", "1:8: parse error: unexpected identifier \"b\"");
+    check_error("topk NaN", "1:6: parse error: unexpected number \"NaN\"");
+    check_error("a)", "1:3: parse error: unexpected right parenthesis ')'");
+}
