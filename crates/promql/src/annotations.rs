@@ -377,6 +377,18 @@ impl Annotations {
         }
     }
 
+    /// Adds all of another's, whose places start at `from`, for an expression that starts at `to`.
+    pub(crate) fn merge_moved(&mut self, other: &Self, from: Pos, to: Pos) {
+        let moved = |at: u32| at.wrapping_sub(from.start).wrapping_add(to.start);
+        for kept in &other.kept {
+            let pos = Pos {
+                start: moved(kept.pos.start),
+                end: moved(kept.pos.end),
+            };
+            self.keep(kept.warning, pos, &kept.text, kept.forced);
+        }
+    }
+
     /// Adds some of another's, by their place.
     pub(crate) fn merge_some(&mut self, other: &Self, places: Range<usize>) {
         for kept in other.kept.get(places).unwrap_or_default() {

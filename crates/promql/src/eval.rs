@@ -14,6 +14,7 @@ mod observe;
 mod tag;
 mod stream;
 mod parallel;
+mod shared;
 mod select;
 mod smooth;
 mod collect;
@@ -44,6 +45,7 @@ use column::Steps;
 pub use cores::Cores;
 use observe::Counted;
 pub use observe::{Observer, Stopwatch};
+use shared::Shared;
 
 /// A source of series.
 pub trait Queryable: Sync {
@@ -205,6 +207,7 @@ pub fn evaluate_observed(
         let _running = limits.cores.enter();
         let budget = Budget::new(limits, clock);
         let annotations = RefCell::default();
+        let shared = Shared::new(&plan.shared);
         let evaluator = Evaluator {
             source,
             time,
@@ -215,6 +218,10 @@ pub fn evaluate_observed(
             cores: Some(&limits.cores).filter(|cores| cores.lends()),
             observer,
             counted: Counted::All,
+            // Who counts samples counts those of each use.
+            shared: Some(&shared)
+                .filter(|_| !plan.shared.is_empty())
+                .filter(|_| observer.is_none_or(|observer| !observer.counts_samples())),
         };
         let held = budget.hold_steps(steps.count)?;
         let value = evaluator.value(plan, steps)?;
@@ -255,6 +262,8 @@ struct Evaluator<'a> {
     observer: Option<&'a Observer<'a>>,
     /// Which samples are counted here.
     counted: Counted,
+    /// What is kept of vectors that occur more than once; `None`: nothing is to be kept.
+    shared: Option<&'a Shared>,
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod lengths;
 mod build;
 mod explain;
+mod share;
 
 use std::sync::Arc;
 
@@ -32,6 +33,8 @@ pub struct Plan {
     pub depth: usize,
     /// Whether the order of an instant vector is the query's: `sort`, `topk` and the like.
     pub ordered: bool,
+    /// How often each vector occurs that occurs more than once.
+    pub shared: Vec<usize>,
 }
 
 impl Plan {
@@ -52,6 +55,8 @@ pub struct Node {
     pub kind: NodeKind,
     /// Where it stands in the text.
     pub pos: Pos,
+    /// Which of the plan's vectors that occur more than once it is.
+    pub shared: Option<usize>,
 }
 
 /// The kinds of nodes.
@@ -225,6 +230,14 @@ pub struct VectorVector {
 }
 
 impl Node {
+    pub(crate) fn new(kind: NodeKind, pos: Pos) -> Self {
+        Self {
+            kind,
+            pos,
+            shared: None,
+        }
+    }
+
     /// Whether the series of this vector still differ when their names are dropped: because they
     /// have one name, or none any more.
     pub(crate) fn stays_distinct(&self) -> bool {

@@ -285,7 +285,8 @@ impl<'a> Budget<'a> {
         self.pass(0)
     }
 
-    fn charge(&self, bytes: usize) -> Result<(), EvalError> {
+    /// Takes bytes; they must be given back.
+    pub(super) fn charge(&self, bytes: usize) -> Result<(), EvalError> {
         let memory = self.memory.get().saturating_add(bytes);
         self.memory.set(memory);
         self.peak.set(self.peak.get().max(memory));
@@ -299,7 +300,8 @@ impl<'a> Budget<'a> {
         Ok(())
     }
 
-    fn release(&self, bytes: usize) {
+    /// Gives bytes back.
+    pub(super) fn release(&self, bytes: usize) {
         self.memory.set(self.memory.get().saturating_sub(bytes));
     }
 

@@ -65,6 +65,11 @@ impl<'a> Observer<'a> {
             .clone()
     }
 
+    /// Whether the samples that each step looks at are counted.
+    pub(super) fn counts_samples(&self) -> bool {
+        self.samples.is_some()
+    }
+
     /// What was seen of a node; `None`: nodes were not measured, or it was not evaluated.
     pub(crate) fn node(&self, node: &Node) -> Option<Seen> {
         self.nodes.as_ref()?.seen(Key::of_node(node))
@@ -259,10 +264,7 @@ impl Evaluator<'_> {
 
     /// Whether samples are counted here.
     pub(super) fn counts_samples(&self) -> bool {
-        self.counted == Counted::All
-            && self
-                .observer
-                .is_some_and(|observer| observer.samples.is_some())
+        self.counted == Counted::All && self.observer.is_some_and(Observer::counts_samples)
     }
 }
 

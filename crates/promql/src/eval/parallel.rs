@@ -134,6 +134,7 @@ impl Evaluator<'_> {
             source: &probe,
             budget: &budget,
             cores: None,
+            shared: None,
             ..*self
         };
         evaluator.stream(node, steps, &mut |_, _| Ok(()))?;
@@ -152,6 +153,7 @@ impl Evaluator<'_> {
         let evaluator = Evaluator {
             source: given,
             cores: None,
+            shared: None,
             ..*self
         };
         evaluator.stream(node, steps, sink)
@@ -234,7 +236,8 @@ pub(super) fn selector_of(node: &Node) -> Option<&Select> {
 }
 
 fn chain(node: &Node, depth: usize) -> Option<&Select> {
-    if depth > MAX_DEPTH {
+    // What is kept below is kept by the thread of the query.
+    if depth > MAX_DEPTH || (depth > 0 && node.shared.is_some()) {
         return None;
     }
     let all_fixed = |params: &[Node]| params.iter().all(|param| is_fixed(param, 0));

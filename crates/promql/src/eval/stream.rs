@@ -24,6 +24,19 @@ impl Evaluator<'_> {
         steps: Steps,
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
+        if let (Some(shared), Some(slot)) = (self.shared, node.shared) {
+            return self.stream_shared(shared, slot, node, steps, sink);
+        }
+        self.stream_anew(node, steps, sink)
+    }
+
+    /// Streams the series of a node, whether or not they were streamed before.
+    pub(super) fn stream_anew(
+        &self,
+        node: &Node,
+        steps: Steps,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), EvalError> {
         if let Some(cores) = self.cores
             && let Some(selector) = selector_of(node)
         {

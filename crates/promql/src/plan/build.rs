@@ -21,10 +21,12 @@ pub(super) fn plan(expr: &Expr) -> Plan {
     let (node, invariant) = build(expr);
     let mut root = wrap(node, invariant);
     push_labels(&mut root, None);
+    let depth = depth(expr);
     Plan {
         value_type: expr.value_type(),
-        depth: depth(expr),
+        depth,
         ordered: is_ordered(&root),
+        shared: super::share::mark(&mut root, depth),
         root,
     }
 }
@@ -49,7 +51,7 @@ const STEP_DEPENDENT: &[&str] = &[
 /// Builds a node; says whether its value is the same at every step.
 fn build(expr: &Expr) -> (Node, bool) {
     let pos = expr.pos;
-    let node = |kind| Node { kind, pos };
+    let node = |kind| Node::new(kind, pos);
     match &expr.kind {
         ExprKind::Number(value, _) => (node(NodeKind::Number(*value)), true),
         ExprKind::String(text) => (node(NodeKind::String(Arc::from(text.as_str()))), true),
@@ -153,10 +155,8 @@ fn wrap(node: Node, invariant: bool) -> Node {
     if !invariant || plain {
         return node;
     }
-    Node {
-        pos: node.pos,
-        kind: NodeKind::Invariant(Box::new(node)),
-    }
+    let pos = node.pos;
+    Node::new(NodeKind::Invariant(Box::new(node)), pos)
 }
 
 fn select(selector: &Selector) -> Select {
@@ -209,7 +209,7 @@ impl Select {
 }
 
 fn call(def: &'static FunctionDef, args: &[Expr], pos: Pos) -> (Node, bool) {
-    let node = |kind| Node { kind, pos };
+    let node = |kind| Node::new(kind, pos);
     let places: Vec<Pos> = args.iter().map(|arg| arg.unparen().pos).collect();
     let built: Vec<(Node, bool)> = args
         .iter()
@@ -283,13 +283,7 @@ fn call(def: &'static FunctionDef, args: &[Expr], pos: Pos) -> (Node, bool) {
 
 fn window(arg: &Expr) -> (Node, bool) {
     let (source, invariant) = range_source(arg);
-    (
-        Node {
-            kind: NodeKind::Window(source),
-            pos: arg.pos,
-        },
-        invariant,
-    )
+    (Node::new(NodeKind::Window(source), arg.pos), invariant)
 }
 
 /// Tells selectors which labels are needed of them. `wanted` are the labels that the nodes above

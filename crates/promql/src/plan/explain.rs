@@ -169,8 +169,9 @@ fn explain(node: &Node, observer: &Observer<'_>, once: bool) -> Explained {
         NodeKind::Invariant(_) => (String::new(), Vec::new()),
     };
     let took = took(node, observer, &children);
+    let kept = node.shared.map(|slot| format!(" (kept: {slot})"));
     Explained {
-        what,
+        what: what + &kept.unwrap_or_default(),
         pos: Some(node.pos),
         once,
         took,

@@ -74,6 +74,7 @@ impl Batch {
             cores: None,
             observer: work.observer,
             counted: work.counted,
+            shared: None,
         };
         let run = || {
             evaluator.stream(work.node, work.steps, &mut |tag, column| {

@@ -59,6 +59,8 @@ const QUERIES: &[&str] = &[
     "sum by (job) (increase(x[5m] anchored))",
     "start_timestamp(x)",
     "info(rate(x[5m]), {__name__=\"y\"})",
+    "rate(x[5m]) / (rate(x[5m]) + rate(y[5m]))",
+    "-x + x * 2 - -x",
 ];
 
 /// Series with floats, histograms, stale markers and gaps, as the seed has it.
