@@ -13,7 +13,7 @@ use std::fmt;
 use model::ErrorKind;
 use model::matcher::Matcher;
 
-use crate::ast::{Edge, Expr, ExprKind, Length};
+use crate::ast::Expr;
 
 pub use literal::{format_duration_ms, parse_duration_ms};
 
@@ -100,13 +100,7 @@ fn most_levels(text: &str) -> usize {
 /// # Errors
 /// Where the text is over a limit, is no PromQL, or its types don't fit.
 pub fn parse(text: &str, options: &ParseOptions) -> Result<Expr, ParseError> {
-    if text.len() > options.max_bytes {
-        let (len, limit) = (text.len(), options.max_bytes);
-        return Err(ParseError::anywhere(format!(
-            "query of {len} bytes is longer than the limit of {limit} bytes \
-             (max_query_bytes); shorten it or raise the limit"
-        )));
-    }
+    check_length(text, options)?;
     let run = || {
         let expr = grammar::Parser::new(text, options).query()?;
         check::check(&expr, text, options)?;
@@ -134,23 +128,26 @@ fn panicked() -> ParseError {
     }
 }
 
-/// Parses a series selector, as the API's `match[]` takes it.
+/// Parses a series selector, as the API's `match[]` takes it. It may select all series: whether
+/// that is allowed is for the caller to say.
 ///
 /// # Errors
-/// Where the text is not an instant selector without modifiers.
+/// Where the text is too long, or not an instant selector without modifiers.
 pub fn parse_selector(text: &str, options: &ParseOptions) -> Result<Vec<Matcher>, ParseError> {
-    match parse(text, options)?.kind {
-        ExprKind::Selector(selector)
-            if selector.offset == Length::ZERO
-                && selector.at.is_none()
-                && selector.edge == Edge::Open =>
-        {
-            Ok(selector.matchers)
-        }
-        _ => Err(ParseError::anywhere(
-            "expected a series selector".to_owned(),
-        )),
+    check_length(text, options)?;
+    let selector = grammar::Parser::new(text, options).whole_selector()?;
+    Ok(selector.matchers)
+}
+
+fn check_length(text: &str, options: &ParseOptions) -> Result<(), ParseError> {
+    let (len, limit) = (text.len(), options.max_bytes);
+    if len <= limit {
+        return Ok(());
     }
+    Err(ParseError::anywhere(format!(
+        "query of {len} bytes is longer than the limit of {limit} bytes (max_query_bytes); \
+         shorten it or raise the limit"
+    )))
 }
 
 #[cfg(test)]

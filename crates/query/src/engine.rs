@@ -27,10 +27,6 @@ const SUBQUERY_STEP_MS: i64 = 60_000;
 /// So many warnings, and so many infos, are told of a query.
 const MAX_ANNOTATIONS: usize = 10;
 
-/// How the parser says that a selector would select all series. Requests that look series up say
-/// it in words of their own.
-const SELECTS_ALL: &str = "must contain at least one non-empty matcher";
-
 /// What an evaluation comes to.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -58,16 +54,12 @@ pub fn parse(text: &str, limits: &Limits) -> Result<Expr, ParseError> {
     promql::parse::parse(text, &options(limits))
 }
 
-/// Parses a series selector, as in `match[]`, within the tenant's limits: no matchers where it
-/// would select all series, whether they have the labels or not.
+/// Parses a series selector, as in `match[]`, within the tenant's limits.
 ///
 /// # Errors
 /// Where the text is no selector, or too long.
 pub fn parse_selector(text: &str, limits: &Limits) -> Result<Vec<Matcher>, ParseError> {
-    match promql::parse::parse_selector(text, &options(limits)) {
-        Err(error) if error.message.ends_with(SELECTS_ALL) => Ok(Vec::new()),
-        result => result,
-    }
+    promql::parse::parse_selector(text, &options(limits))
 }
 
 fn options(limits: &Limits) -> ParseOptions {

@@ -87,8 +87,7 @@ impl<'a> Parser<'a> {
     /// A whole query.
     pub(super) fn query(&mut self) -> Parsed<Expr> {
         if self.token.kind == TokenKind::EndOfInput {
-            let message = "no expression found in input".to_owned();
-            return Err(ParseError::anywhere(message));
+            return self.error(0, "no expression found in input".to_owned());
         }
         let expr = self.expression(0)?;
         self.end()?;

@@ -13,6 +13,24 @@ const NOT_A_SELECTOR: &str =
     "must be preceded by an instant vector selector or range vector selector or a subquery";
 
 impl Parser<'_> {
+    /// A text that is a selector as a whole, without modifiers. What is a function's name
+    /// elsewhere is a metric's here.
+    pub(super) fn whole_selector(&mut self) -> Parsed<Selector> {
+        let is_name = match self.token.kind {
+            TokenKind::Identifier | TokenKind::MetricIdentifier | TokenKind::Aggregate(_) => true,
+            TokenKind::Operator(op) => op.is_set(),
+            TokenKind::Keyword(keyword) => keyword.is_function() || keyword.is_metric_name(),
+            _ => false,
+        };
+        if !is_name && self.token.kind != TokenKind::LeftBrace {
+            return self.unexpected("", "");
+        }
+        let name = is_name.then(|| self.bump());
+        let selector = self.selector(name)?;
+        self.end()?;
+        Ok(selector)
+    }
+
     /// The rest of a selector, of which the name was taken, where it has one.
     pub(super) fn selector(&mut self, name: Option<Token>) -> Parsed<Selector> {
         let mut matchers = Vec::new();

@@ -58,7 +58,7 @@ fn refuses_what_is_too_much() {
 
 #[test]
 fn refuses_what_is_no_promql() {
-    check_error("", "no expression found");
+    check_error("", "1:1: parse error: no expression found in input");
     check_error("foo{", "unexpected end of input inside braces");
     check_error("foo[1e300]", "duration out of range");
     check_error("foo[0s]", "duration must be greater than 0");
@@ -355,4 +355,40 @@ fn says_first_what_is_wrong_first() {
     check_error("sum(a) b", "1:8: parse error: unexpected identifier \"b\"");
     check_error("topk NaN", "1:6: parse error: unexpected number \"NaN\"");
     check_error("a)", "1:3: parse error: unexpected right parenthesis ')'");
+}
+
+#[test]
+fn selectors_of_look_ups() {
+    let check = |text: &str, expected: &str| {
+        let told = match parse_selector(text, &options()) {
+            Ok(matchers) => matchers.iter().map(ToString::to_string).collect(),
+            Err(error) => vec![error.to_string()],
+        };
+        assert_eq!(told.join(","), expected, "{text}");
+    };
+    check("up", "__name__=\"up\"");
+    check(" up{a!='b',} # x", "a!=\"b\",__name__=\"up\"");
+    check("{\"a.b\"}", "__name__=\"a.b\"");
+    check("sum", "__name__=\"sum\"");
+    check("by", "__name__=\"by\"");
+    check("and", "__name__=\"and\"");
+    check("a:b:c", "__name__=\"a:b:c\"");
+    // Whether all series may be selected is not said here.
+    check("{}", "");
+    check("{a=\"\"}", "a=\"\"");
+    check("", "1:1: parse error: unexpected end of input");
+    check("rate(up[5m])", "1:5: parse error: unexpected \"(\"");
+    check("up[5m]", "1:3: parse error: unexpected \"[\"");
+    check("up offset 5m", "1:4: parse error: unexpected <offset>");
+    check("up up", "1:4: parse error: unexpected identifier \"up\"");
+    check("up{a=\"b\"} + 1", "1:11: parse error: unexpected <op:+>");
+    check("(up)", "1:1: parse error: unexpected \"(\"");
+    check("-up", "1:1: parse error: unexpected <op:->");
+    check("1", "1:1: parse error: unexpected number \"1\"");
+    check("'a'", "1:1: parse error: unexpected string \"'a'\"");
+    check("{a=\"b\"}{c=\"d\"}", "1:8: parse error: unexpected \"{\"");
+    check(
+        "up{",
+        "1:4: parse error: unexpected end of input inside braces",
+    );
 }

@@ -20,22 +20,36 @@ pub(super) fn tree(expr: &Expr) -> Value {
             node
         }
         ExprKind::Subquery(subquery) => self::subquery(subquery),
-        ExprKind::Call(def, args) => json!({
-            "type": "call",
-            "func": {
+        ExprKind::Call(def, args) => {
+            let types = def.args.iter().map(|arg| arg.api_name());
+            let func = json!({
                 "name": def.name,
-                "argTypes": def.args.iter().map(|arg| arg.api_name()).collect::<Vec<_>>(),
+                "argTypes": types.collect::<Vec<_>>(),
                 "variadic": def.variadic,
                 "returnType": def.returns.api_name(),
-            },
-            "args": args.iter().map(tree).collect::<Vec<_>>(),
-        }),
+            });
+            let args = args.iter().map(tree).collect();
+            with(json!({"type": "call", "func": func}), [("args", args)])
+        }
         ExprKind::Aggregate(aggregate) => self::aggregate(aggregate),
         ExprKind::Binary(binary) => self::binary(binary),
-        ExprKind::Negate(inner) => json!({"type": "unaryExpr", "op": "-", "expr": tree(inner)}),
-        ExprKind::Plus(inner) => json!({"type": "unaryExpr", "op": "+", "expr": tree(inner)}),
-        ExprKind::Paren(inner) => json!({"type": "parenExpr", "expr": tree(inner)}),
+        ExprKind::Negate(inner) => unary("-", inner),
+        ExprKind::Plus(inner) => unary("+", inner),
+        ExprKind::Paren(inner) => with(json!({"type": "parenExpr"}), [("expr", tree(inner))]),
     }
+}
+
+/// A node with what stands below it. Written into the literal, each would be copied at each level.
+fn with<const N: usize>(mut node: Value, below: [(&str, Value); N]) -> Value {
+    for (name, child) in below {
+        node[name] = child;
+    }
+    node
+}
+
+fn unary(op: &str, inner: &Expr) -> Value {
+    let node = json!({"type": "unaryExpr", "op": op});
+    with(node, [("expr", tree(inner))])
 }
 
 fn selected(kind: &str, selector: &Selector) -> Value {
@@ -65,9 +79,8 @@ fn selected(kind: &str, selector: &Selector) -> Value {
 fn subquery(subquery: &Subquery) -> Value {
     let step = subquery.step.as_ref().unwrap_or(&Length::ZERO);
     let (timestamp, start_or_end) = at(subquery.at);
-    json!({
+    let node = json!({
         "type": "subquery",
-        "expr": tree(&subquery.expr),
         "range": milliseconds(&subquery.range),
         "rangeExpr": length_expr(&subquery.range),
         "offset": milliseconds(&subquery.offset),
@@ -76,7 +89,8 @@ fn subquery(subquery: &Subquery) -> Value {
         "stepExpr": length_expr(step),
         "timestamp": timestamp,
         "startOrEnd": start_or_end,
-    })
+    });
+    with(node, [("expr", tree(&subquery.expr))])
 }
 
 fn aggregate(aggregate: &Aggregate) -> Value {
@@ -84,14 +98,14 @@ fn aggregate(aggregate: &Aggregate) -> Value {
         Grouping::By(names) => (names, false),
         Grouping::Without(names) => (names, true),
     };
-    json!({
+    let node = json!({
         "type": "aggregation",
         "op": aggregate.op.name(),
-        "expr": tree(&aggregate.expr),
-        "param": aggregate.param.as_ref().map(tree),
         "grouping": strings(names),
         "without": without,
-    })
+    });
+    let param = aggregate.param.as_ref().map_or(Value::Null, tree);
+    with(node, [("expr", tree(&aggregate.expr)), ("param", param)])
 }
 
 fn binary(binary: &Binary) -> Value {
@@ -115,14 +129,16 @@ fn binary(binary: &Binary) -> Value {
             },
         })
     });
-    json!({
+    let node = json!({
         "type": "binaryExpr",
         "op": binary.op.symbol(),
-        "lhs": tree(&binary.lhs),
-        "rhs": tree(&binary.rhs),
         "matching": matching,
         "bool": binary.return_bool,
-    })
+    });
+    with(
+        node,
+        [("lhs", tree(&binary.lhs)), ("rhs", tree(&binary.rhs))],
+    )
 }
 
 /// `timestamp` and `startOrEnd`.
@@ -170,14 +186,10 @@ fn duration(expr: &DurationExpr, wrapped: bool) -> Value {
         return json!({"type": "numberLiteral", "val": val, "duration": is_duration});
     }
     let node = |op: &str, lhs: Option<&DurationExpr>, rhs: Option<&DurationExpr>| {
-        let side = |side: Option<&DurationExpr>| side.map(|expr| duration(expr, false));
-        json!({
-            "type": "durationExpr",
-            "op": op,
-            "lhs": side(lhs),
-            "rhs": side(rhs),
-            "wrapped": wrapped,
-        })
+        let side =
+            |side: Option<&DurationExpr>| side.map_or(Value::Null, |expr| duration(expr, false));
+        let node = json!({"type": "durationExpr", "op": op, "wrapped": wrapped});
+        with(node, [("lhs", side(lhs)), ("rhs", side(rhs))])
     };
     match expr {
         DurationExpr::Paren(inner) => duration(inner, true),
