@@ -81,7 +81,7 @@ impl Evaluator<'_> {
         sink: &mut Sink<'_>,
         change: impl Fn(&Labels) -> Option<Labels>,
     ) -> Result<(), EvalError> {
-        self.distinct(false, sink, |sink| {
+        self.distinct(false, steps, sink, |sink| {
             self.stream(input, steps, &mut |tag, column| {
                 let labels = tag.to_labels();
                 let changed = change(&labels).unwrap_or(labels);

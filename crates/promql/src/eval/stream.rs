@@ -60,27 +60,21 @@ impl Evaluator<'_> {
                 }
                 // Over ranges, two series of the same labels are never one, even where they have
                 // no step in common.
-                let mut seen = HashedSet::default();
-                self.stream_range(node, call, steps, &mut |tag, column| {
-                    if !seen.insert(tag.fingerprint().0) {
-                        return Err(EvalError::same_labels());
-                    }
-                    sink(tag, column)
-                })
+                self.stream_range(node, call, steps, &mut once(sink))
             }
             NodeKind::Element(call) => {
                 let distinct = call.keeps_name || call.input.stays_distinct();
-                self.distinct(distinct, sink, |sink| {
+                self.distinct(distinct, steps, sink, |sink| {
                     self.stream_element(node, call, steps, sink)
                 })
             }
             NodeKind::VectorScalar(binary) => {
                 let distinct = !binary.drops_name() || binary.vector.stays_distinct();
-                self.distinct(distinct, sink, |sink| {
+                self.distinct(distinct, steps, sink, |sink| {
                     self.stream_scalar_op(node, binary, steps, sink)
                 })
             }
-            NodeKind::Negate(input) => self.distinct(input.stays_distinct(), sink, |sink| {
+            NodeKind::Negate(input) => self.distinct(input.stays_distinct(), steps, sink, |sink| {
                 self.stream(input, steps, &mut |tag, column| {
                     negate(column);
                     sink(tag.without_name(), column)
@@ -122,11 +116,16 @@ impl Evaluator<'_> {
     pub(super) fn distinct(
         &self,
         distinct: bool,
+        steps: Steps,
         sink: &mut Sink<'_>,
         run: impl FnOnce(&mut Sink<'_>) -> Result<(), EvalError>,
     ) -> Result<(), EvalError> {
         if distinct {
             return run(sink);
+        }
+        if steps.count == 1 {
+            // There is nothing to merge: each has its value at the one step.
+            return run(&mut once(sink));
         }
         let mut merged = Merged::new(self);
         run(&mut |tag, column| merged.add(tag, column))?;
@@ -343,11 +342,13 @@ impl Evaluator<'_> {
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
         match (special, args) {
-            (Special::Timestamp, [input]) => self.distinct(input.stays_distinct(), sink, |sink| {
-                self.stream_timestamp(input, steps, sink)
-            }),
+            (Special::Timestamp, [input]) => {
+                self.distinct(input.stays_distinct(), steps, sink, |sink| {
+                    self.stream_timestamp(input, steps, sink)
+                })
+            }
             (Special::StartTimestamp, [input]) => {
-                self.distinct(input.stays_distinct(), sink, |sink| {
+                self.distinct(input.stays_distinct(), steps, sink, |sink| {
                     self.stream_start_timestamp(input, steps, sink)
                 })
             }
@@ -381,6 +382,22 @@ fn selector(node: &Node) -> Option<&Select> {
         NodeKind::Select(select) => Some(select),
         NodeKind::Invariant(inner) => selector(inner),
         _ => None,
+    }
+}
+
+/// Lets series through, each label set once.
+fn once<'s>(
+    sink: &'s mut Sink<'_>,
+) -> impl FnMut(Tag<'_>, &mut Column) -> Result<(), EvalError> + 's {
+    let mut seen = HashedSet::default();
+    move |tag, column| {
+        if column.is_empty() {
+            return Ok(());
+        }
+        if !seen.insert(tag.fingerprint().0) {
+            return Err(EvalError::same_labels());
+        }
+        sink(tag, column)
     }
 }
 

@@ -63,7 +63,13 @@ fn build(expr: &Expr) -> (Node, bool) {
             let (source, invariant) = range_source(expr);
             (node(NodeKind::Window(source)), invariant)
         }
-        ExprKind::Paren(inner) | ExprKind::Plus(inner) => build(inner),
+        ExprKind::Paren(inner) => build(inner),
+        ExprKind::Plus(inner) => match build(inner) {
+            (input, invariant) if matches!(input.kind, NodeKind::Select(_)) => {
+                (node(unchanged(input)), invariant)
+            }
+            built => built,
+        },
         ExprKind::Negate(inner) => match build(inner) {
             (
                 Node {
@@ -144,6 +150,18 @@ fn sorted(labels: &[Arc<str>]) -> Vec<Arc<str>> {
     labels.sort();
     labels.dedup();
     labels
+}
+
+/// `+v`: the same vector, but no selector any more to functions that look at what they are given.
+fn unchanged(input: Node) -> NodeKind {
+    NodeKind::Element(Box::new(ElementCall {
+        name: "+",
+        kernel: |_, _, _| {},
+        keeps_name: true,
+        input,
+        params: Vec::new(),
+        args: Vec::new(),
+    }))
 }
 
 /// Wraps a node so that it is computed once, where that makes a difference.
