@@ -70,6 +70,44 @@ impl QueryApi {
         Answer::of(query, &response.expect("an answer"))
     }
 
+    /// What an instant query at `t` milliseconds comes to, be it an error.
+    ///
+    /// # Errors
+    /// Where the server refuses it.
+    ///
+    /// # Panics
+    /// Where there is no answer, or none that can be read.
+    pub fn try_instant(&self, query: &str, t: i64) -> Result<Answer, Refusal> {
+        let time = seconds(t);
+        let response = self.post("/api/v1/query", &[("query", query), ("time", &time)]);
+        Answer::or_refusal(query, &response.expect("an answer"))
+    }
+
+    /// What a range query comes to, be it an error; all in milliseconds.
+    ///
+    /// # Errors
+    /// Where the server refuses it.
+    ///
+    /// # Panics
+    /// Where there is no answer, or none that can be read.
+    pub fn try_range(
+        &self,
+        query: &str,
+        start: i64,
+        end: i64,
+        step: i64,
+    ) -> Result<Answer, Refusal> {
+        let (start, end, step) = (seconds(start), seconds(end), seconds(step));
+        let parameters = [
+            ("query", query),
+            ("start", start.as_str()),
+            ("end", &end),
+            ("step", &step),
+        ];
+        let response = self.post("/api/v1/query_range", &parameters);
+        Answer::or_refusal(query, &response.expect("an answer"))
+    }
+
     fn headers(&self) -> Vec<(&str, &str)> {
         let tenant = self.tenant.as_deref();
         tenant.map(|id| ("X-Scope-OrgID", id)).into_iter().collect()
@@ -90,6 +128,26 @@ pub struct Points {
     pub histograms: Vec<(i64, Value)>,
 }
 
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status code.
+    pub status: u16,
+    /// `errorType`.
+    pub kind: String,
+    /// `error`.
+    pub message: String,
+}
+
+/// How much two values may differ.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tolerance {
+    /// As a share of the larger.
+    pub relative: f64,
+    /// Where that is more.
+    pub absolute: f64,
+}
+
 /// What a query gave. A scalar is a series without labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
@@ -97,9 +155,33 @@ pub struct Answer {
     pub kind: String,
     /// The series by their labels.
     pub series: BTreeMap<Key, Points>,
+    /// The labels in the order in which the series came.
+    pub order: Vec<Key>,
+    /// The text, where it is a string.
+    pub text: Option<String>,
 }
 
 impl Answer {
+    /// Reads an answer to `query`, or the error it is.
+    ///
+    /// # Errors
+    /// With the error.
+    ///
+    /// # Panics
+    /// Where it is neither.
+    pub fn or_refusal(query: &str, response: &Response) -> Result<Self, Refusal> {
+        if response.status == 200 {
+            return Ok(Self::of(query, response));
+        }
+        let answer = response.json();
+        let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+        Err(Refusal {
+            status: response.status,
+            kind: text("errorType"),
+            message: text("error"),
+        })
+    }
+
     /// Reads a successful answer to `query`.
     ///
     /// # Panics
@@ -112,20 +194,23 @@ impl Answer {
             .as_str()
             .expect("a result type");
         let result = &answer["data"]["result"];
-        let mut series = BTreeMap::new();
+        let (mut series, mut order, mut string) = (BTreeMap::new(), Vec::new(), None);
         if kind == "scalar" {
             let points = Points {
                 floats: vec![point(result)],
                 histograms: Vec::new(),
             };
             series.insert(Key::new(), points);
-        } else if kind != "string" {
+        } else if kind == "string" {
+            string = result[1].as_str().map(str::to_owned);
+        } else {
             for one in result.as_array().expect("a list of series") {
                 let labels = one["metric"].as_object().expect("labels").iter();
                 let text = |value: &Value| value.as_str().expect("a label value").to_owned();
-                let key = labels
+                let key: Key = labels
                     .map(|(name, value)| (name.clone(), text(value)))
                     .collect();
+                order.push(key.clone());
                 let twice = series.insert(key, points(one));
                 assert!(twice.is_none(), "{query}: {} is there twice", one["metric"]);
             }
@@ -133,6 +218,8 @@ impl Answer {
         Self {
             kind: kind.to_owned(),
             series,
+            order,
+            text: string,
         }
     }
 
@@ -156,6 +243,18 @@ impl Answer {
     /// # Errors
     /// With the first few differences in words.
     pub fn same_as(&self, other: &Self, tolerance: f64) -> Result<(), String> {
+        let tolerance = Tolerance {
+            relative: tolerance,
+            absolute: 0.0,
+        };
+        self.same_within(other, tolerance)
+    }
+
+    /// What differs from `other`, where values may differ by that much.
+    ///
+    /// # Errors
+    /// With the first few differences in words.
+    pub fn same_within(&self, other: &Self, tolerance: Tolerance) -> Result<(), String> {
         let mut faults = Vec::new();
         if self.kind != other.kind {
             faults.push(format!("{} against {}", self.kind, other.kind));
@@ -205,7 +304,7 @@ fn time_ms(seconds: &Value) -> i64 {
     (seconds.as_f64().expect("seconds") * 1000.0).round() as i64
 }
 
-fn difference(key: &Key, left: &Points, right: &Points, tolerance: f64) -> Option<String> {
+fn difference(key: &Key, left: &Points, right: &Points, tolerance: Tolerance) -> Option<String> {
     if left.histograms != right.histograms {
         return Some(format!("{key:?}: the histograms differ"));
     }
@@ -215,7 +314,8 @@ fn difference(key: &Key, left: &Points, right: &Points, tolerance: f64) -> Optio
     }
     let near = |a: f64, b: f64| {
         let equal = a == b || a.is_nan() && b.is_nan();
-        equal || (a - b).abs() <= tolerance * a.abs().max(b.abs())
+        let most = tolerance.relative * a.abs().max(b.abs());
+        equal || (a - b).abs() <= most.max(tolerance.absolute)
     };
     let mut pairs = left.floats.iter().zip(&right.floats);
     let wrong = pairs.find(|((t, v), (u, w))| t != u || !near(*v, *w))?;

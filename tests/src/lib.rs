@@ -20,3 +20,5 @@ pub mod process;
 pub mod tidemark;
 pub mod servers;
 pub mod promqltest;
+pub mod promqlgen;
+pub mod differential;

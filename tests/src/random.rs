@@ -48,4 +48,25 @@ impl Random {
     pub fn float(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / 1024.0 - 4e12
     }
+
+    /// One of them.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[self.below(of.len() as u64) as usize]
+    }
+
+    /// One of these words.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn word(&mut self, of: &[&'static str]) -> &'static str {
+        of[self.below(of.len() as u64) as usize]
+    }
+
+    /// True so many times in a hundred.
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
 }

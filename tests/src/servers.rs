@@ -91,6 +91,14 @@ impl Prometheus {
     /// # Panics
     /// Where it does not become ready.
     pub fn start(folder: &Path, configuration: &str) -> Self {
+        Self::start_with(folder, configuration, &[])
+    }
+
+    /// The same with more flags.
+    ///
+    /// # Panics
+    /// Where it does not become ready.
+    pub fn start_with(folder: &Path, configuration: &str, flags: &[&str]) -> Self {
         let address = process::free_address();
         let path = folder.join("prometheus.yml");
         let mut command = Command::new("prometheus");
@@ -100,7 +108,8 @@ impl Prometheus {
                 "--storage.tsdb.path={}",
                 folder.join("prometheus").display()
             ))
-            .arg(format!("--web.listen-address={address}"));
+            .arg(format!("--web.listen-address={address}"))
+            .args(flags);
         fs::write(&path, configuration).expect("the configuration can be written");
         let process = Process::start(&mut command, &folder.join("prometheus.log"));
         wait::until("prometheus to be ready", READY_LIMIT, || {

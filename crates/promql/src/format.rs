@@ -12,8 +12,8 @@ use model::labels::{METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
 use model::matcher::{MatchOp, Matcher};
 
 use crate::ast::{
-    Aggregate, At, Binary, Cardinality, DurationExpr, Edge, Expr, ExprKind, Grouping, Length,
-    Matching, Selector, Subquery,
+    Aggregate, At, Binary, BinaryOp, Cardinality, DurationExpr, Edge, Expr, ExprKind, Grouping,
+    Length, Matching, Selector, Subquery,
 };
 use crate::parse::format_duration_ms;
 use literal::{Plain, Quoted, Short};
@@ -46,11 +46,25 @@ impl fmt::Display for Expr {
                 write!(out, "{})", aggregate.expr)
             }
             ExprKind::Binary(binary) => {
-                write!(out, "{} {} {}", binary.lhs, BinaryHead(binary), binary.rhs)
+                let (lhs, head) = (LeftSide(binary), BinaryHead(binary));
+                write!(out, "{lhs} {head} {}", binary.rhs)
             }
             ExprKind::Negate(inner) => write!(out, "-{inner}"),
             ExprKind::Plus(inner) => write!(out, "+{inner}"),
             ExprKind::Paren(inner) => write!(out, "({inner})"),
+        }
+    }
+}
+
+/// What stands before an operator. A power binds closer than a sign, so that infinity as a base is
+/// written without its own: `+Inf ^ 2` would be read as `+(Inf ^ 2)`.
+struct LeftSide<'a>(&'a Binary);
+
+impl fmt::Display for LeftSide<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.op, &self.0.lhs.kind) {
+            (BinaryOp::Pow, ExprKind::Number(f64::INFINITY, false)) => out.write_str("Inf"),
+            _ => write!(out, "{}", self.0.lhs),
         }
     }
 }

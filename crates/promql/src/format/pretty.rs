@@ -1,6 +1,6 @@
 //! Queries broken into lines.
 
-use super::{AggregateHead, BinaryHead, SubqueryTail};
+use super::{AggregateHead, BinaryHead, LeftSide, SubqueryTail};
 use crate::ast::{Expr, ExprKind};
 
 /// Expressions longer than this are broken into lines, in bytes.
@@ -57,7 +57,11 @@ impl Expr {
             }
             ExprKind::Paren(inner) => block("", &[&**inner], out),
             ExprKind::Binary(binary) => {
-                binary.lhs.pretty_at(level + 1, out);
+                if matches!(binary.lhs.kind, ExprKind::Number(..)) {
+                    out.push_str(&format!("{}{}", pad(level + 1), LeftSide(binary)));
+                } else {
+                    binary.lhs.pretty_at(level + 1, out);
+                }
                 out.push_str(&format!("\n{}{}\n", pad(level), BinaryHead(binary)));
                 binary.rhs.pretty_at(level + 1, out);
             }

@@ -68,6 +68,7 @@ fn operators() {
     same("-max_over_time((a or b)[1h:])");
     same("+a");
     check("-1^2", "-1 ^ 2");
+    check("-Inf^2^+Inf+Inf", "-Inf ^ 2 ^ +Inf + +Inf");
     check("(a)+-b", "(a) + -b");
     same("a atan2 b");
     same("a </ 5");
