@@ -1,5 +1,6 @@
 //! The API, asked as clients ask it.
 
+mod stopping;
 mod store;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
