@@ -1,6 +1,8 @@
 //! The query API as Grafana and scripts see it: envelopes, error types, parameters, limits, the
 //! pages for operators, and queries that try to hurt.
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::json;
@@ -10,6 +12,9 @@ use tests::http::{self, Response};
 use tests::remote_write::{Metadata, Series, Version};
 use tests::tidemark::Tidemark;
 use tests::wait;
+
+/// What follows at once, on a machine with other work to do.
+const SOON: Duration = Duration::from_secs(10);
 
 /// A process with ten minutes of three counters, ten seconds apart, and when they end.
 fn with_counters(arguments: &[&str]) -> (Tidemark, i64) {
@@ -437,6 +442,68 @@ fn hostile_queries_end_in_an_error_and_bounded_memory() {
     assert_eq!(ask("1+1").status, 200);
 }
 
+/// A query of minutes, over no stored sample at all.
+const LONG_QUERY: &str = "/api/v1/query_range?query=quantile_over_time(0.5,vector(time())\
+    %5B9000s:100ms%5D)&start=1000&end=10000&step=1";
+
+#[test]
+fn a_query_ends_when_its_client_hangs_up() {
+    let tidemark = Tidemark::start(&[]);
+    let has = |line: &str| {
+        let metrics = tidemark.get("/metrics").text();
+        metrics.lines().any(|known| known == line).then_some(())
+    };
+    let mut client = TcpStream::connect(tidemark.address).expect("a connection");
+    let head = format!("GET {LONG_QUERY} HTTP/1.1\r\nHost: tidemark\r\n\r\n");
+    client.write_all(head.as_bytes()).expect("it is sent");
+    wait::until("the query to run", SOON, || {
+        has("tidemark_query_queries_running 1")
+    });
+    drop(client);
+    wait::until("the query to end", SOON, || {
+        has("tidemark_query_queries_running 0")
+    });
+    wait::until("it to be counted as given up", SOON, || {
+        has("tidemark_query_requests_total{endpoint=\"query_range\",code=\"499\"} 1")
+    });
+}
+
+#[test]
+fn plans_and_trees_are_told() {
+    let (tidemark, end) = with_counters(&[]);
+    let api = tidemark.query_api(None);
+    let query = "sum(rate(requests_total[1m]))";
+    let parameters = [
+        ("query", query),
+        ("start", &answer::seconds(end - 60_000)),
+        ("end", &answer::seconds(end)),
+        ("step", "30"),
+        ("stats", "all"),
+        ("explain", "1"),
+    ];
+    let data = get(&api, "/api/v1/query_range", &parameters).json()["data"].clone();
+    // Three series, of which each window of a minute has six samples.
+    let samples = &data["stats"]["samples"];
+    assert_eq!(samples["totalQueryableSamples"], 54, "{data}");
+    let steps = [end - 60_000, end - 30_000, end].map(|t| json!([t / 1000, 18]));
+    assert_eq!(
+        samples["totalQueryableSamplesPerStep"],
+        json!(steps),
+        "{data}"
+    );
+    let plan = &data["explain"];
+    assert_eq!(plan["node"], "aggregate sum", "{data}");
+    assert_eq!(
+        (&plan["seriesIn"], &plan["seriesOut"]),
+        (&json!(3), &json!(1)),
+        "{data}"
+    );
+    let tree = get(&api, "/api/v1/parse_query", &[("query", query)]).json();
+    assert_eq!(tree["data"]["type"], "aggregation", "{tree}");
+    let text = get(&api, "/api/v1/format_query", &[("query", "sum(up)by(job)")]).json();
+    assert_eq!(text["data"], "sum by (job) (up)", "{text}");
+}
+
 #[test]
 fn limits_of_a_query_are_named() {
     let limits = [
@@ -480,7 +547,11 @@ fn operators_find_their_pages() {
         assert!(!page.text().is_empty(), "{path} is empty");
     }
     assert_eq!(tidemark.get("/prometheus/-/healthy").status, 200);
-    assert_eq!(tidemark.get("/no/such/path").status, 404);
+    let missing = tidemark.get("/no/such/path");
+    assert_eq!(
+        (missing.status, missing.text().as_str()),
+        (404, "404 page not found\n")
+    );
     let metrics = tidemark.get("/metrics").text();
     for line in metrics.lines().filter(|line| !line.starts_with('#')) {
         let (series, value) = line.rsplit_once(' ').expect("a name and a value");
