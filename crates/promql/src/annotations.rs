@@ -6,6 +6,7 @@ use std::ops::Range;
 use model::go_float::{General, TwoDigits};
 use model::time::TimestampMs;
 
+use crate::format::Quoted;
 use crate::functions::date::seconds_utc;
 
 /// Where an expression stands in the query's text: byte offsets, half-open.
@@ -137,7 +138,8 @@ impl fmt::Display for Note<'_> {
             Self::BadBucketLabel(metric, le) => {
                 write!(
                     out,
-                    "bucket label \"le\" is missing or has a malformed value of {le:?}"
+                    "bucket label \"le\" is missing or has a malformed value of {}",
+                    Quoted(le)
                 )?;
                 for_named(out, metric)
             }
@@ -155,13 +157,15 @@ impl fmt::Display for Note<'_> {
             Self::NotCounterHistogram(metric) => {
                 write!(
                     out,
-                    "this native histogram metric is not a counter: {metric:?}"
+                    "this native histogram metric is not a counter: {}",
+                    Quoted(metric)
                 )
             }
             Self::NotGaugeHistogram(metric) => {
                 write!(
                     out,
-                    "this native histogram metric is not a gauge: {metric:?}"
+                    "this native histogram metric is not a gauge: {}",
+                    Quoted(metric)
                 )
             }
             Self::MixedExponentialCustom(metric) => {
@@ -190,12 +194,15 @@ impl fmt::Display for Note<'_> {
             Self::PossibleNonCounter(metric) => write!(
                 out,
                 "metric might not be a counter, name does not end in \
-                 _total/_sum/_count/_bucket: {metric:?}"
+                 _total/_sum/_count/_bucket: {}",
+                Quoted(metric)
             ),
             Self::PossibleNonCounterLabel(metric, kind) => write!(
                 out,
                 "metric might not be a counter, __type__ label is not set to \"counter\" or \
-                 \"histogram\", got {kind:?}: {metric:?}"
+                 \"histogram\", got {}: {}",
+                Quoted(kind),
+                Quoted(metric)
             ),
             Self::ForcedMonotonicity(metric, _) => {
                 out.write_str(
@@ -246,7 +253,7 @@ impl fmt::Display for Note<'_> {
 }
 
 fn for_metric(out: &mut fmt::Formatter<'_>, metric: &str) -> fmt::Result {
-    write!(out, " for metric name {metric:?}")
+    write!(out, " for metric name {}", Quoted(metric))
 }
 
 /// The same where the metric has a name.

@@ -16,7 +16,8 @@ use crate::ast::{
     Length, Matching, Selector, Subquery,
 };
 use crate::parse::format_duration_ms;
-use literal::{Plain, Quoted, Short};
+pub(crate) use literal::Quoted;
+use literal::{Plain, Short};
 
 impl fmt::Display for Expr {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -14,6 +14,7 @@ use super::column::{ABSENT, Column, Steps, is_absent};
 use super::tag::{HashedMap, Tag};
 use super::{EvalError, Evaluator};
 use crate::ast::{Cardinality, Matching};
+use crate::format::Quoted;
 use crate::plan::{Node, VectorVector};
 
 /// The series of one side that share the labels of the matching, by the hash of those.
@@ -139,9 +140,9 @@ fn plain(labels: &Labels) -> String {
     };
     let pair = |(name, value): (&str, &str)| {
         if is_plain(name) {
-            format!("{name}={value:?}")
+            format!("{name}={}", Quoted(value))
         } else {
-            format!("{name:?}={value:?}")
+            format!("{}={}", Quoted(name), Quoted(value))
         }
     };
     let pairs: Vec<String> = labels.iter().map(pair).collect();

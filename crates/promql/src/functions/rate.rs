@@ -356,10 +356,11 @@ fn histogram_change(
     let mut change = last.copy_to_schema(schema);
     let combined = change.sub(reference).ok()?;
     let mut added = Combined::default();
-    if let Some(empty) = &empty
-        && histogram(1).detect_reset(empty)
-    {
-        added = change.add(empty).ok()?;
+    if let Some(empty) = &empty {
+        let began = Counted::of_point(&points[1]).began_after(Counted::of_point(&points[0]));
+        if began || histogram(1).detect_reset(empty) {
+            added = change.add(empty).ok()?;
+        }
     }
     let later = points.windows(2).zip(&resets[1..]).skip(1);
     for (pair, _) in later.filter(|(_, reset)| **reset) {

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use model::select::SeriesSamples;
+use model::select::{HistogramPoint, SeriesSamples};
 use model::time::TimestampMs;
 
 /// When a sample was taken, and since when its counter counts (0: unknown).
@@ -30,7 +30,11 @@ impl Counted {
     /// What is counted by a histogram sample.
     #[inline]
     pub(super) fn of_histogram(samples: &SeriesSamples, at: usize) -> Self {
-        let point = &samples.histograms[at];
+        Self::of_point(&samples.histograms[at])
+    }
+
+    /// What is counted by a histogram.
+    pub(super) fn of_point(point: &HistogramPoint) -> Self {
         Self {
             t: point.t,
             start: point.start,
