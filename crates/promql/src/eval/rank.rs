@@ -46,7 +46,9 @@ impl<'a> Evaluator<'a> {
         let param = self.param(aggregate, steps)?;
         let mut collected = self.collect(&aggregate.input, steps)?;
         let choices = self.choices(aggregate, &param, steps)?;
-        if !aggregate.input_ordered || !self.time.instant {
+        // The first of what the query itself put in order are the first by that order.
+        let takes_first = aggregate.op == AggregateOp::Limitk;
+        if !takes_first || !aggregate.input_ordered || !self.time.instant {
             collected.sort();
         }
         let mut groups = Groups::new(&aggregate.grouping);

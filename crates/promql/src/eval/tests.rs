@@ -1,5 +1,7 @@
 //! Queries over series in memory.
 
+mod stepwise;
+
 use model::labels::{Labels, METRIC_NAME};
 use model::sample::stale_nan;
 use model::time::ManualClock;

@@ -137,7 +137,8 @@ impl Join<'_, '_, '_> {
         let key = if one_to_one {
             key
         } else if filters {
-            key ^ Tag::of(labels).fingerprint().0
+            // Turned, as both hashes are the same where the labels of the matching are all.
+            key.rotate_left(64) ^ Tag::of(labels).fingerprint().0
         } else {
             // Each pair that met has a result, so that two of the same labels are noticed anyway.
             return Ok(());
