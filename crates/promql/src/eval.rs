@@ -224,6 +224,9 @@ pub fn evaluate_observed(
                 .filter(|_| observer.is_none_or(|observer| !observer.counts_samples())),
         };
         let held = budget.hold_steps(steps.count)?;
+        if let Some(observer) = observer {
+            observer.begin(steps.count);
+        }
         let value = evaluator.value(plan, steps)?;
         drop(held);
         Ok(Evaluation {

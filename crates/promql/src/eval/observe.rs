@@ -3,6 +3,9 @@
 //!
 //! Where nobody asked, each place that would tell an [`Observer`] looks at one `None`.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashSet};
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
@@ -49,6 +52,15 @@ impl<'a> Observer<'a> {
             seen: Mutex::default(),
         });
         self
+    }
+
+    /// Makes room for the counts of so many steps.
+    pub(super) fn begin(&self, steps: usize) {
+        if let Some(samples) = &self.samples {
+            let mut samples = samples.lock().unwrap_or_else(PoisonError::into_inner);
+            samples.clear();
+            samples.resize(steps, 0);
+        }
     }
 
     /// The samples that each step looked at, as if it had been evaluated alone: those an instant
@@ -252,7 +264,6 @@ impl Evaluator<'_> {
             return;
         };
         let mut samples = samples.lock().unwrap_or_else(PoisonError::into_inner);
-        samples.resize(self.steps.count, 0);
         for (step, count) in each {
             match (samples.len(), steps) {
                 (1, _) => samples[0] += count,

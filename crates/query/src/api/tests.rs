@@ -590,7 +590,7 @@ async fn samples_are_counted_by_step() {
         let expected = (total, per_step.to_owned());
         assert_eq!(counted(&path).await, expected, "{query}");
     };
-    check("1", 0, "[]").await;
+    check("1", 0, "[[100,0],[110,0],[120,0]]").await;
     check("up", 6, "[[100,2],[110,2],[120,2]]").await;
     check("sum(up) + vector(1)", 6, "[[100,2],[110,2],[120,2]]").await;
     check("up offset 105s", 4, "[[100,0],[110,2],[120,2]]").await;
