@@ -9,6 +9,7 @@ pub mod column;
 pub mod kernel;
 pub mod operator;
 mod budget;
+mod order;
 mod cores;
 mod observe;
 mod tag;

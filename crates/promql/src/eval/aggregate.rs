@@ -63,6 +63,7 @@ impl<'a> Evaluator<'a> {
         drop(held);
         let mut collected = Collected::new(self);
         for (accumulator, labels) in accumulators.into_iter().zip(groups.labels) {
+            self.budget.check()?;
             let mut fold = Fold {
                 annotations: self.annotations,
                 pos,

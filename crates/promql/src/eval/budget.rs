@@ -63,7 +63,12 @@ pub(super) struct Held<'b> {
     samples: usize,
 }
 
-impl Held<'_> {
+impl<'b> Held<'b> {
+    /// The budget it is of.
+    pub(super) fn budget(&self) -> &'b Budget<'b> {
+        self.budget
+    }
+
     /// Takes more.
     pub(super) fn charge(&mut self, bytes: usize) -> Result<(), EvalError> {
         self.bytes += bytes;
@@ -121,6 +126,8 @@ const TICKS_PER_CLOCK: u32 = 64;
 
 /// The most steps of a query or subquery: 800 MB for one series on its way.
 const MAX_STEPS: usize = 20_000_000;
+/// So many steps of one series take long enough for a look at whether to go on.
+pub(super) const MANY_STEPS: usize = 64 << 10;
 /// A float, a time, a value and a window.
 pub(super) const BYTES_PER_STEP: usize = 40;
 

@@ -1,5 +1,6 @@
 //! Whole vectors in memory, for what can't be done series by series.
 
+use std::cmp::Ordering;
 use std::marker::PhantomData;
 
 use model::labels::Labels;
@@ -8,7 +9,7 @@ use super::budget::Held;
 use super::column::{Column, Steps};
 use super::select::unite;
 use super::tag::{HashedMap, Tag};
-use super::{EvalError, Evaluator};
+use super::{EvalError, Evaluator, order};
 use crate::plan::Node;
 
 /// One series, kept.
@@ -48,8 +49,16 @@ impl<'e, 'a> Collected<'e, 'a> {
     }
 
     /// Sorts by labels.
-    pub(super) fn sort(&mut self) {
-        self.series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    pub(super) fn sort(&mut self) -> Result<(), EvalError> {
+        self.sort_by(|a, b| a.labels.cmp(&b.labels))
+    }
+
+    /// Sorts, keeping equals in their order.
+    pub(super) fn sort_by(
+        &mut self,
+        compare: impl Fn(&Kept, &Kept) -> Ordering,
+    ) -> Result<(), EvalError> {
+        order::sort(self.held.budget(), &mut self.series, compare)
     }
 }
 

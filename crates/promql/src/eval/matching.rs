@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use model::labels::{Labels, LabelsBuilder, METRIC_NAME, is_metadata_label};
 
-use super::budget::Held;
+use super::budget::{Budget, Held};
 use super::collect::{Collected, Kept};
 use super::column::{ABSENT, Column, Steps, is_absent};
 use super::tag::{HashedMap, Tag};
@@ -30,11 +30,9 @@ impl<'a> Evaluator<'a> {
     ) -> Result<Collected<'e, 'a>, EvalError> {
         let mut lhs = self.collect(&binary.lhs, steps)?;
         let mut rhs = self.collect(&binary.rhs, steps)?;
-        if !lhs.series.is_sorted_by(|a, b| a.labels <= b.labels) && !self.time.instant {
-            lhs.sort();
-        }
-        if !rhs.series.is_sorted_by(|a, b| a.labels <= b.labels) && !self.time.instant {
-            rhs.sort();
+        if !self.time.instant {
+            lhs.sort()?;
+            rhs.sort()?;
         }
         if binary.op.is_set() {
             return self.match_sets(binary, lhs, rhs, steps);
@@ -64,14 +62,19 @@ fn signature(matching: &Matching, labels: &Labels) -> u128 {
     }
 }
 
-fn by_signature(matching: &Matching, series: &[Kept]) -> BySignature {
+fn by_signature(
+    budget: &Budget<'_>,
+    matching: &Matching,
+    series: &[Kept],
+) -> Result<BySignature, EvalError> {
     let mut map = BySignature::default();
     for (at, kept) in series.iter().enumerate() {
+        budget.check()?;
         map.entry(signature(matching, &kept.labels))
             .or_default()
             .push(at);
     }
-    map
+    Ok(map)
 }
 
 /// A flag per step for a signature, none set where it is new; charged.

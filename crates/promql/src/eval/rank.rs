@@ -1,6 +1,7 @@
 //! Aggregations that look at all series of a group at once: `topk`, `bottomk`, `quantile`,
 //! `limitk`, `limit_ratio`.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use model::go_float::General;
@@ -49,13 +50,14 @@ impl<'a> Evaluator<'a> {
         // The first of what the query itself put in order are the first by that order.
         let takes_first = aggregate.op == AggregateOp::Limitk;
         if !takes_first || !aggregate.input_ordered || !self.time.instant {
-            collected.sort();
+            collected.sort()?;
         }
         let mut groups = Groups::new(&aggregate.grouping);
         let mut members: Vec<Vec<usize>> = Vec::new();
         for (at, series) in collected.series.iter().enumerate() {
             let group = groups.of(Tag::of(&series.labels));
             if group == members.len() {
+                self.budget.check()?;
                 members.push(Vec::new());
             }
             members[group].push(at);
@@ -295,9 +297,14 @@ fn choose(
             }
             let descending = matches!(choice, Choice::Largest(_));
             chosen.extend(group.iter().filter(|at| !is_absent(value(at))));
-            // Stable: of equals, the first stay.
-            chosen.sort_by(|a, b| by_value(value(a), value(b), descending));
-            chosen.truncate(*k);
+            // Of equals, the first stay.
+            let order =
+                |a: &usize, b: &usize| by_value(value(a), value(b), descending).then(a.cmp(b));
+            if *k < chosen.len() {
+                chosen.select_nth_unstable_by(*k - 1, order);
+                chosen.truncate(*k);
+            }
+            chosen.sort_unstable_by(order);
         }
         Choice::First(k) => {
             let there = |at: &&usize| {
@@ -345,15 +352,17 @@ pub(crate) fn quantile(q: f64, values: &mut [f64]) -> f64 {
     if q > 1.0 {
         return f64::INFINITY;
     }
-    values.sort_by(|a, b| match (a.is_nan(), b.is_nan()) {
-        (true, true) => std::cmp::Ordering::Equal,
-        (true, false) => std::cmp::Ordering::Less,
-        (false, true) => std::cmp::Ordering::Greater,
-        (false, false) => a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal),
-    });
+    let order = |a: &f64, b: &f64| match (a.is_nan(), b.is_nan()) {
+        (true, true) => Ordering::Equal,
+        (true, false) => Ordering::Less,
+        (false, true) => Ordering::Greater,
+        (false, false) => a.total_cmp(b),
+    };
     let rank = q * (values.len() - 1) as f64;
     let lower = (rank.floor() as usize).min(values.len() - 1);
-    let upper = (lower + 1).min(values.len() - 1);
     let weight = rank - rank.floor();
-    values[lower] * (1.0 - weight) + values[upper] * weight
+    // Only the two next to the rank need to be in their places.
+    let (_, low, above) = values.select_nth_unstable_by(lower, order);
+    let high = above.iter().copied().min_by(order).unwrap_or(*low);
+    *low * (1.0 - weight) + high * weight
 }

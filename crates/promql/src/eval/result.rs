@@ -7,7 +7,7 @@ use model::labels::Labels;
 use super::collect::Collected;
 use super::column::{Column, Steps, is_absent};
 use super::observe::Counted;
-use super::{EvalError, Evaluator};
+use super::{EvalError, Evaluator, order};
 use crate::annotations::Pos;
 use crate::ast::Edge;
 use crate::plan::{NodeKind, Plan, RangeSource};
@@ -47,11 +47,11 @@ impl Evaluator<'_> {
                 let mut collected = self.collect(&plan.root, steps)?;
                 if self.time.instant {
                     if !plan.ordered {
-                        collected.sort();
+                        collected.sort()?;
                     }
                     return Ok(QueryValue::Vector(vector(collected, steps)));
                 }
-                collected.sort();
+                collected.sort()?;
                 Ok(QueryValue::Matrix(matrix(collected, steps)))
             }
         }
@@ -99,7 +99,7 @@ impl Evaluator<'_> {
             Ok(())
         })?;
         drop(held);
-        all.sort_by(|a, b| a.labels.cmp(&b.labels));
+        order::sort(self.budget, &mut all, |a, b| a.labels.cmp(&b.labels))?;
         if all.windows(2).any(|pair| pair[0].labels == pair[1].labels) {
             return Err(EvalError::same_labels());
         }

@@ -1,5 +1,6 @@
 //! Scalars and texts.
 
+use super::budget::MANY_STEPS;
 use super::column::{ScalarColumn, Steps, is_absent};
 use super::kernel::Special;
 use super::operator;
@@ -16,6 +17,25 @@ impl Evaluator<'_> {
         self.scalar_node(node, steps)
     }
 
+    /// Two scalars; the first is charged while the second is computed, as they nest deep.
+    fn scalars(
+        &self,
+        first: &Node,
+        second: &Node,
+        steps: Steps,
+    ) -> Result<(ScalarColumn, ScalarColumn), EvalError> {
+        self.budget.check()?;
+        let first = self.scalar(first, steps)?;
+        let mut held = self.budget.hold();
+        if first.constant().is_none() {
+            held.charge(size_of::<f64>() * steps.count)?;
+        }
+        if steps.count > MANY_STEPS {
+            self.budget.stopped()?;
+        }
+        Ok((first, self.scalar(second, steps)?))
+    }
+
     fn scalar_node(&self, node: &Node, steps: Steps) -> Result<ScalarColumn, EvalError> {
         let seconds = |ms: i64| ScalarColumn::Const(ms as f64 / 1000.0);
         match &node.kind {
@@ -26,7 +46,7 @@ impl Evaluator<'_> {
                 Ok(ScalarColumn::Const(once.at(0)))
             }
             NodeKind::ScalarBinary(op, lhs, rhs) => {
-                let (lhs, rhs) = (self.scalar(lhs, steps)?, self.scalar(rhs, steps)?);
+                let (lhs, rhs) = self.scalars(lhs, rhs, steps)?;
                 Ok(zip(&lhs, &rhs, steps, |l, r| operator::scalars(*op, l, r)))
             }
             NodeKind::Special(special, args) => match (special, args.as_slice()) {
@@ -45,11 +65,11 @@ impl Evaluator<'_> {
                 })),
                 (Special::Scalar, [input]) => self.single(input, steps),
                 (Special::MaxOf, [a, b]) => {
-                    let (a, b) = (self.scalar(a, steps)?, self.scalar(b, steps)?);
+                    let (a, b) = self.scalars(a, b, steps)?;
                     Ok(zip(&a, &b, steps, functions::math::larger))
                 }
                 (Special::MinOf, [a, b]) => {
-                    let (a, b) = (self.scalar(a, steps)?, self.scalar(b, steps)?);
+                    let (a, b) = self.scalars(a, b, steps)?;
                     Ok(zip(&a, &b, steps, functions::math::smaller))
                 }
                 _ => Err(EvalError::Execution("expected a scalar".to_owned())),

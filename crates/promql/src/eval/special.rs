@@ -63,7 +63,7 @@ impl<'a> Evaluator<'a> {
                 }
                 let names: Result<Vec<&str>, _> =
                     names.iter().map(|name| self.text(name)).collect();
-                sort(special, &mut collected, &names?);
+                sort(special, &mut collected, &names?)?;
                 Ok(collected)
             }
             (Special::HistogramQuantiles, [input, label, quantiles @ ..]) => {
@@ -136,31 +136,35 @@ fn drop_histograms(collected: &mut Collected<'_, '_>) {
     });
 }
 
-fn sort(special: Special, collected: &mut Collected<'_, '_>, names: &[&str]) {
-    collected.sort();
-    let series = &mut collected.series;
+fn sort(
+    special: Special,
+    collected: &mut Collected<'_, '_>,
+    names: &[&str],
+) -> Result<(), EvalError> {
+    collected.sort()?;
     match special {
         Special::Sort | Special::SortDesc => {
             let descending = special == Special::SortDesc;
-            series.sort_by(|a, b| {
+            collected.sort_by(|a, b| {
                 let (a, b) = (a.column.floats[0], b.column.floats[0]);
                 by_value(a, b, descending)
-            });
+            })
         }
         _ => {
-            series.sort_by(|a, b| {
+            collected.sort_by(|a, b| {
                 for name in names {
-                    let value = |labels: &Labels| labels.get(name).unwrap_or_default().to_owned();
-                    let order = natural(&value(&a.labels), &value(&b.labels));
+                    let (a, b) = (a.labels.get(name), b.labels.get(name));
+                    let order = natural(a.unwrap_or_default(), b.unwrap_or_default());
                     if order != Ordering::Equal {
                         return order;
                     }
                 }
                 a.labels.cmp(&b.labels)
-            });
+            })?;
             if special == Special::SortByLabelDesc {
-                series.reverse();
+                collected.series.reverse();
             }
+            Ok(())
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Streams of series: each node pushes its series, as columns, into a sink.
 
+use super::budget::MANY_STEPS;
 use super::collect::{Collected, Merged};
 use super::column::{Column, ScalarColumn, Steps, is_absent};
 use super::kernel::{Interrupt, KernelContext, Special};
@@ -132,6 +133,14 @@ impl Evaluator<'_> {
         self.replay(merged.collected, sink)
     }
 
+    /// To be called for a series where its steps may be so many that each operation takes long.
+    fn check_steps(&self, steps: Steps) -> Result<(), EvalError> {
+        if steps.count > MANY_STEPS {
+            self.budget.stopped()?;
+        }
+        Ok(())
+    }
+
     /// Streams what was collected.
     pub(super) fn replay(
         &self,
@@ -225,6 +234,7 @@ impl Evaluator<'_> {
     ) -> Result<(), EvalError> {
         let params = self.params(&call.params, steps)?;
         self.stream(&call.input, steps, &mut |tag, column| {
+            self.check_steps(steps)?;
             {
                 let mut annotations = self.annotations.borrow_mut();
                 let mut context = KernelContext {
@@ -258,6 +268,7 @@ impl Evaluator<'_> {
         let scalar = self.scalar(&binary.scalar, steps)?;
         let drops_name = binary.drops_name();
         self.stream(&binary.vector, steps, &mut |tag, column| {
+            self.check_steps(steps)?;
             if column.histograms.is_empty() && !binary.op.is_trim() {
                 scalar_op_floats(binary, &scalar, column);
             } else {

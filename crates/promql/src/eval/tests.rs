@@ -454,3 +454,113 @@ fn long_chains_are_planned_and_evaluated() {
         assert!(answer.is_ok(), "{op}: {:?}", answer.err());
     }
 }
+
+/// So many series `x` with a sample each, made up as they are asked for.
+struct MadeUp(usize);
+
+impl super::Queryable for MadeUp {
+    fn select(
+        &self,
+        _: &model::select::SelectRequest,
+    ) -> Result<Box<dyn model::select::SeriesSet>, model::select::SelectError> {
+        Ok(Box::new(MadeUpSet(0, self.0)))
+    }
+}
+
+struct MadeUpSet(usize, usize);
+
+impl model::select::SeriesSet for MadeUpSet {
+    fn next(
+        &mut self,
+        samples: &mut model::select::SeriesSamples,
+    ) -> Result<Option<Labels>, model::select::SelectError> {
+        samples.clear();
+        if self.0 == self.1 {
+            return Ok(None);
+        }
+        self.0 += 1;
+        samples.ts.push(60_000);
+        samples.values.push((self.0 % 1013) as f64);
+        let number = (self.0 * 7_919 % 1_000_003).to_string();
+        Ok(Some(labels("x", &[("number", &number)])))
+    }
+
+    fn remaining(&self) -> Option<usize> {
+        Some(self.1 - self.0)
+    }
+
+    fn split(self: Box<Self>, parts: usize) -> Vec<Box<dyn model::select::SeriesSet>> {
+        let size = (self.1 - self.0).div_ceil(parts.max(1)).max(1);
+        let part = |at: usize| -> Box<dyn model::select::SeriesSet> {
+            Box::new(MadeUpSet(at, self.1.min(at + size)))
+        };
+        (self.0..self.1).step_by(size).map(part).collect()
+    }
+}
+
+/// Cancels each query once it has run for some time, and looks how long it goes on.
+#[test]
+#[expect(clippy::print_stdout, reason = "tells what was measured")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is tested is how much time passes"
+)]
+fn a_canceled_query_ends_soon() {
+    use std::time::{Duration, Instant};
+    let now = QueryTime::instant(100_000);
+    let long = QueryTime::range(0, 10_000_000, 1_000);
+    for (text, time, cores) in [
+        ("sort(x)", now, 0),
+        ("sort_by_label(x, \"number\")", now, 0),
+        ("topk(3, x)", now, 0),
+        ("x * on (number) x", now, 0),
+        ("x and x", now, 0),
+        ("quantile(0.5, x)", now, 0),
+        ("sum by (number) (x)", now, 0),
+        ("count_values(\"v\", x)", now, 0),
+        ("x", long, 0),
+        ("sum(x)", long, 0),
+        ("sum(x)", long, 4),
+        ("sum_over_time(sin(vector(time()) * 2)[100d:1s])", now, 0),
+        (
+            "max_over_time(vector(time() + (time() + time()))[100d:1s])",
+            now,
+            0,
+        ),
+    ] {
+        let options = ParseOptions {
+            experimental: true,
+            ..ParseOptions::default()
+        };
+        let query = Query::parse(text, &options).expect("a query");
+        let limits = EvalLimits {
+            cores: super::Cores::new(cores),
+            ..EvalLimits::default()
+        };
+        for after in [1, 80, 400] {
+            let cancel = CancelFlag::default();
+            let limits = EvalLimits {
+                cancel: cancel.clone(),
+                ..limits.clone()
+            };
+            let clock = ManualClock::new(0);
+            let (asked, wait) = std::sync::mpsc::channel::<()>();
+            let (went_on, failed) = std::thread::scope(|scope| {
+                let canceler = scope.spawn(move || {
+                    // Ends early where the query does.
+                    let _ = wait.recv_timeout(Duration::from_millis(after));
+                    cancel.cancel();
+                    Instant::now()
+                });
+                let source = MadeUp(1_000_000);
+                let done = query.evaluate(&source, time, EvalOptions::default(), &limits, &clock);
+                let ended = Instant::now();
+                drop(asked);
+                let canceled = canceler.join().expect("no panic");
+                (ended.saturating_duration_since(canceled), done.is_err())
+            });
+            println!("{text} canceled after {after} ms: {went_on:?} {failed}");
+            assert!(went_on < Duration::from_secs(1), "{text}: {went_on:?}");
+        }
+    }
+}

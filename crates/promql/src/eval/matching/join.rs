@@ -29,14 +29,14 @@ impl<'a> Evaluator<'a> {
     ) -> Result<Collected<'e, 'a>, EvalError> {
         let many_left = binary.matching.cardinality != Cardinality::OneToMany;
         let (many, one) = if many_left { (lhs, rhs) } else { (rhs, lhs) };
-        let ones = by_signature(&binary.matching, &one.series);
+        let ones = by_signature(self.budget, &binary.matching, &one.series)?;
         let mut join = Join {
             evaluator: self,
             binary,
             many_left,
             pos,
             steps,
-            manies: by_signature(&binary.matching, &many.series),
+            manies: by_signature(self.budget, &binary.matching, &many.series)?,
             met: Vec::new(),
             taken: HashedMap::default(),
             matched: HashedMap::default(),

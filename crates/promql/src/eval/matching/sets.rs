@@ -47,6 +47,7 @@ impl<'a> Evaluator<'a> {
                 add(&mut merged, kept.labels, kept.column)?;
             }
             for mut kept in rhs.series.drain(..) {
+                self.budget.check()?;
                 if let Some(there) = left.get(&key(&kept)) {
                     mask(&mut kept.column, |step| !there[step]);
                 }
@@ -58,6 +59,7 @@ impl<'a> Evaluator<'a> {
         let wanted = binary.op == BinaryOp::And;
         let mut lhs = lhs;
         for mut kept in lhs.series.drain(..) {
+            self.budget.check()?;
             match right.get(&key(&kept)) {
                 Some(there) => mask(&mut kept.column, |step| there[step] == wanted),
                 None if wanted => continue,
