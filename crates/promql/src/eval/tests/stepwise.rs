@@ -1,4 +1,5 @@
-//! A range query answers at each of its steps what an instant query answers there.
+//! A range query answers at each of its steps what an instant query answers there; a query held to
+//! a time by `@` answers the same at any other.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use model::sample::stale_nan;
 use model::time::{ManualClock, TimestampMs};
 use proptest::prelude::*;
 
+use crate::ast::{At, Expr, ExprKind};
 use crate::eval::{EvalError, EvalLimits, EvalOptions, QueryTime};
 use crate::memory::MemoryStorage;
 use crate::parse::ParseOptions;
@@ -251,6 +253,36 @@ fn same(a: &PointValue, b: &PointValue) -> bool {
     }
 }
 
+/// Puts `@` at every selector and subquery that has none.
+fn pin(expr: &mut Expr, to: At) {
+    match &mut expr.kind {
+        ExprKind::Number(..) | ExprKind::String(_) => {}
+        ExprKind::Selector(selector) | ExprKind::Range(selector, _) => {
+            selector.at.get_or_insert(to);
+        }
+        ExprKind::Subquery(subquery) => {
+            subquery.at.get_or_insert(to);
+        }
+        ExprKind::Call(_, args) => args.iter_mut().for_each(|arg| pin(arg, to)),
+        ExprKind::Aggregate(aggregate) => {
+            aggregate.param.iter_mut().for_each(|param| pin(param, to));
+            pin(&mut aggregate.expr, to);
+        }
+        ExprKind::Binary(binary) => {
+            pin(&mut binary.lhs, to);
+            pin(&mut binary.rhs, to);
+        }
+        ExprKind::Negate(expr) | ExprKind::Plus(expr) | ExprKind::Paren(expr) => pin(expr, to),
+    }
+}
+
+fn values(points: &Points) -> Vec<(&Labels, &PointValue)> {
+    points
+        .iter()
+        .map(|((labels, _), value)| (labels, value))
+        .collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
@@ -287,6 +319,34 @@ proptest! {
                 prop_assert_eq!(error.to_string(), EvalError::same_labels().to_string(), "{}", text);
             }
             (Ok(_), Err(error)) => prop_assert!(false, "{text}: only an instant fails: {error}"),
+        }
+    }
+
+    #[test]
+    fn pinned_queries_stay(seed in 1u64.., depth in 1u32..4, at in 0i64..30, other in -3i64..50) {
+        let mut dice = Dice(seed);
+        let storage = storage(&mut dice);
+        let text = vector(&mut dice, depth);
+        // What depends on the step all the same.
+        let text = text.replace("time()", "3").replace("timestamp", "abs");
+        let options = ParseOptions { experimental: true, ..ParseOptions::default() };
+        let query = Query::parse(&text, &options).expect("a query");
+        let (at, other) = (at * 30_000 + 3_000, other * 40_000);
+        let mut pinned = query.clone();
+        pin(&mut pinned.expr, At::Time(at));
+        let free = evaluate(&query, &storage, QueryTime::instant(at));
+        for time in [QueryTime::instant(other), QueryTime::range(other, other, 1)] {
+            match (&free, evaluate(&pinned, &storage, time)) {
+                (Ok(free), Ok(pinned)) => {
+                    let (free, pinned) = (values(free), values(&pinned));
+                    prop_assert_eq!(free.len(), pinned.len(), "{}", text);
+                    for (a, b) in free.iter().zip(&pinned) {
+                        prop_assert!(a.0 == b.0 && same(a.1, b.1), "{text}: {a:?} {b:?}");
+                    }
+                }
+                (Err(_), Err(_)) => {}
+                (a, b) => prop_assert!(false, "{text}: {a:?} {b:?}"),
+            }
         }
     }
 }
