@@ -19,6 +19,7 @@ mod functions;
 mod aggregations;
 mod operators;
 mod modern;
+mod wrong;
 pub mod shrink;
 
 pub use generate::{Generator, Moment, Scope};

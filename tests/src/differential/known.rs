@@ -2,6 +2,7 @@
 //! seen for it to apply. Others are avoided where queries and data are made, and said there.
 
 mod below;
+mod clashes;
 mod extrapolation;
 mod overflow;
 mod ties;
@@ -18,6 +19,7 @@ const RULES: &[(&str, Rule)] = &[
     ("variance of one NaN or infinity", variance::explains),
     ("which of equals are the largest", ties::explains),
     ("extrapolation to zero", extrapolation::explains),
+    ("clashes that are filtered out", clashes::explains),
     ("fewer than none", below::explains),
     ("squares that overflow", overflow::explains),
 ];

@@ -54,7 +54,8 @@ impl Disagreement {
         let moments = shrink::sooner(self.moment)
             .into_iter()
             .map(|moment| (self.query.clone(), moment));
-        for (query, moment) in moments.chain(queries) {
+        let steps = shrink::steps(&self.query, self.moment);
+        for (query, moment) in moments.chain(queries).chain(steps) {
             *tries += 1;
             if *tries > MAX_TRIES {
                 return None;

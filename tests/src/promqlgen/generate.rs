@@ -96,6 +96,7 @@ impl Generator {
             7..11 if matches!(moment, Moment::Instant(_)) => self.matrix(scope).expr,
             11..17 if matches!(moment, Moment::Instant(_)) => self.sorted(scope),
             17..20 => self.ranked(scope),
+            20 | 21 => self.wrong(scope),
             _ => self.vector(scope).expr,
         }
     }
@@ -180,11 +181,29 @@ impl Generator {
             -1e-3,
             1e-9,
         ];
+        const SPELLED: &[&str] = &[
+            "0x1F", "1e2", ".5", "5.", "1E-1", "1e+3", "010", "iNf", "nan", "0X0a", "00.50",
+            "1e309",
+        ];
+        if self.random.chance(4) {
+            return Expr::Spelled(self.random.word(SPELLED));
+        }
         let from = if self.random.chance(92) { USUAL } else { ODD };
         Expr::Number(*self.random.pick(from))
     }
 
     fn text(&mut self) -> Expr {
+        const QUOTED: &[&str] = &[
+            "'it''s'",
+            r"'a \'b\' \x41\u00e4\U0001F980\101'",
+            "`raw \\n\n\"both\"`",
+            r#""\a\b\f\n\r\t\v\\\"""#,
+            "''",
+            "\"\u{1F980}\"",
+        ];
+        if self.random.chance(50) {
+            return Expr::Quoted(self.random.word(QUOTED));
+        }
         Expr::Text((*self.random.pick(super::vocabulary::ODD)).to_owned())
     }
 

@@ -5,21 +5,48 @@ use std::fmt::Write as _;
 use super::tree::{At, Dialect, Expr, Grouping, Matching, Place};
 
 impl Expr {
-    /// The text of the query.
+    /// The text of the query. Some are written in an odd but valid way; which, depends on nothing
+    /// but the query.
     pub fn print(&self, dialect: Dialect) -> String {
+        let plain = self.print_as(Dialect::Three, Style::Plain);
+        let sum = plain
+            .bytes()
+            .fold(7u32, |sum, byte| sum.wrapping_mul(31) + u32::from(byte));
+        let style = match sum % 16 {
+            0 => Style::Loud,
+            1 => Style::Spread,
+            _ => Style::Plain,
+        };
+        self.print_as(dialect, style)
+    }
+
+    fn print_as(&self, dialect: Dialect, style: Style) -> String {
         let mut out = String::new();
         Printer {
             out: &mut out,
             dialect,
+            style,
         }
         .expr(self);
         out
     }
 }
 
+/// How a query is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Style {
+    /// As one would.
+    Plain,
+    /// Keywords in capitals, groupings behind.
+    Loud,
+    /// With comments, and over several lines.
+    Spread,
+}
+
 struct Printer<'a> {
     out: &'a mut String,
     dialect: Dialect,
+    style: Style,
 }
 
 impl Printer<'_> {
@@ -27,6 +54,7 @@ impl Printer<'_> {
         match expr {
             Expr::Number(value) => self.out.push_str(&number(*value)),
             Expr::Text(text) => self.out.push_str(&quoted(text)),
+            Expr::Spelled(text) | Expr::Quoted(text) => self.out.push_str(text),
             Expr::Select {
                 metric,
                 matchers,
@@ -67,11 +95,15 @@ impl Printer<'_> {
                 param,
                 inner,
             } => {
-                self.out.push_str(op);
-                if let Some(grouping) = grouping {
+                self.word(op);
+                let behind = self.style == Style::Loud;
+                if let Some(grouping) = grouping.as_ref().filter(|_| !behind) {
                     self.grouping(grouping);
                 }
                 self.list(param.iter().chain([inner]).map(|expr| &**expr));
+                if let Some(grouping) = grouping.as_ref().filter(|_| behind) {
+                    self.grouping(grouping);
+                }
             }
             Expr::Binary {
                 op,
@@ -81,9 +113,12 @@ impl Printer<'_> {
                 rhs,
             } => {
                 self.operand(lhs);
-                self.push(format_args!(" {op} "));
+                self.out.push(' ');
+                self.word(op);
+                self.out.push(' ');
                 if *returns_bool {
-                    self.out.push_str("bool ");
+                    self.word("bool");
+                    self.out.push(' ');
                 }
                 self.matching(matching);
                 self.operand(rhs);
@@ -99,6 +134,15 @@ impl Printer<'_> {
                 self.out.push('-');
                 self.operand(inner);
             }
+        }
+    }
+
+    /// A keyword or operator.
+    fn word(&mut self, word: &str) {
+        match self.style {
+            Style::Plain => self.out.push_str(word),
+            Style::Loud => self.out.push_str(&word.to_uppercase()),
+            Style::Spread => self.push(format_args!("# {word} \"\n\t{word}\r\n")),
         }
     }
 
@@ -136,17 +180,24 @@ impl Printer<'_> {
     }
 
     fn grouping(&mut self, grouping: &Grouping) {
-        let word = if grouping.by { "by" } else { "without" };
-        self.push(format_args!(" {word} ({}) ", grouping.labels.join(", ")));
+        self.out.push(' ');
+        self.word(if grouping.by { "by" } else { "without" });
+        // A comma may stand behind the last.
+        let comma = match (self.style, grouping.labels.is_empty()) {
+            (Style::Spread, false) => ",",
+            _ => "",
+        };
+        self.push(format_args!(" ({}{comma}) ", grouping.labels.join(", ")));
     }
 
     fn matching(&mut self, matching: &Matching) {
         if let Some((on, labels)) = &matching.labels {
-            let word = if *on { "on" } else { "ignoring" };
-            self.push(format_args!("{word} ({}) ", labels.join(", ")));
+            self.word(if *on { "on" } else { "ignoring" });
+            self.push(format_args!(" ({}) ", labels.join(", ")));
         }
         if let Some((word, labels)) = &matching.group {
-            self.push(format_args!("{word} ({}) ", labels.join(", ")));
+            self.word(word);
+            self.push(format_args!(" ({}) ", labels.join(", ")));
         }
         if let Some((word, value)) = &matching.fill {
             self.push(format_args!("{word} ({}) ", number(*value)));

@@ -1,7 +1,10 @@
 //! Smaller queries out of one, to find the smallest that still shows what is wrong.
 
 use super::generate::Moment;
-use super::tree::{Expr, Kind, Matching, Place};
+use super::tree::{At, Expr, Kind, Matching, Place};
+
+/// The resolution of subqueries that name none, in seconds: the interval of rules by default.
+const DEFAULT_RESOLUTION: i64 = 60;
 
 /// Queries that are smaller and may be asked alone, the smallest first.
 pub fn smaller(expr: &Expr, moment: Moment) -> Vec<Expr> {
@@ -148,4 +151,32 @@ pub fn sooner(moment: Moment) -> Vec<Moment> {
             found
         }
     }
+}
+
+/// The steps of a subquery that is asked for an instant, as queries of their own.
+pub fn steps(expr: &Expr, moment: Moment) -> Vec<(Expr, Moment)> {
+    let (
+        Expr::Subquery {
+            inner,
+            range,
+            step,
+            place,
+        },
+        Moment::Instant(t),
+    ) = (expr, moment)
+    else {
+        return Vec::new();
+    };
+    let at = match place.at {
+        Some(At::Time(time)) => time,
+        Some(At::Start | At::End) | None => t,
+    };
+    let end = at - place.offset.unwrap_or(0);
+    let step = step.unwrap_or(DEFAULT_RESOLUTION);
+    let last = end / step * step;
+    let times = std::iter::successors(Some(last), |time| Some(time - step));
+    let times = times.take_while(|time| *time > end - range);
+    times
+        .map(|time| ((**inner).clone(), Moment::Instant(time)))
+        .collect()
 }

@@ -67,8 +67,12 @@ pub struct Matching {
 pub enum Expr {
     /// A number.
     Number(f64),
+    /// A number in one of the ways to write it.
+    Spelled(&'static str),
     /// A text.
     Text(String),
+    /// A text in one of the ways to write it.
+    Quoted(&'static str),
     /// An instant selector, or with a range in seconds a range selector.
     Select {
         /// The name in front of the braces.
@@ -129,8 +133,8 @@ impl Expr {
     /// What it gives.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Number(_) => Kind::Scalar,
-            Self::Text(_) => Kind::String,
+            Self::Number(_) | Self::Spelled(_) => Kind::Scalar,
+            Self::Text(_) | Self::Quoted(_) => Kind::String,
             Self::Select { range: None, .. } | Self::Aggregate { .. } => Kind::Vector,
             Self::Select { .. } | Self::Subquery { .. } => Kind::Matrix,
             Self::Call(_, kind, _) => *kind,
@@ -161,7 +165,11 @@ impl Expr {
     /// The expressions right below it.
     pub fn children(&self) -> Vec<&Self> {
         match self {
-            Self::Number(_) | Self::Text(_) | Self::Select { .. } => Vec::new(),
+            Self::Number(_)
+            | Self::Spelled(_)
+            | Self::Text(_)
+            | Self::Quoted(_)
+            | Self::Select { .. } => Vec::new(),
             Self::Subquery { inner, .. } | Self::Negate(inner) => vec![inner],
             Self::Call(_, _, args) => args.iter().collect(),
             Self::Aggregate { param, inner, .. } => {
@@ -177,7 +185,11 @@ impl Expr {
     /// The same, to be changed.
     pub fn children_mut(&mut self) -> Vec<&mut Self> {
         match self {
-            Self::Number(_) | Self::Text(_) | Self::Select { .. } => Vec::new(),
+            Self::Number(_)
+            | Self::Spelled(_)
+            | Self::Text(_)
+            | Self::Quoted(_)
+            | Self::Select { .. } => Vec::new(),
             Self::Subquery { inner, .. } | Self::Negate(inner) => vec![inner],
             Self::Call(_, _, args) => args.iter_mut().collect(),
             Self::Aggregate { param, inner, .. } => {

@@ -392,6 +392,11 @@ impl<'a> Parser<'a> {
         let token = self.bump();
         let word = self.word(token);
         if let Some(value) = literal::parse_number(word) {
+            // Infinity has a name, and is no number with digits.
+            if value.is_infinite() && !word.starts_with(|c: char| c.is_ascii_alphabetic()) {
+                let what = format!("strconv.ParseFloat: parsing {word:?}: value out of range");
+                return self.error(token.start, format!("error parsing number: {what}"));
+            }
             return Ok((value, false));
         }
         match literal::parse_duration_ms(word) {

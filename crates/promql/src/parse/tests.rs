@@ -392,3 +392,13 @@ fn selectors_of_look_ups() {
         "1:4: parse error: unexpected end of input inside braces",
     );
 }
+
+#[test]
+fn numbers_beyond_floats_are_refused() {
+    let expected = "1:4: parse error: error parsing number: strconv.ParseFloat: parsing \"1e309\": \
+                    value out of range";
+    check_error("1 +1e309", expected);
+    check_error("-1e309", "value out of range");
+    let expr = parse("-Inf", &options()).expect("a query");
+    assert_eq!(expr.to_string(), "-Inf");
+}
