@@ -14,8 +14,8 @@ pub struct Cores {
     worth: usize,
 }
 
-/// To start a helper takes some 30 µs, to compute so many samples and steps some 2 ms.
-const WORTH: usize = 200_000;
+/// To start a helper takes some 50 µs, to compute so many samples and steps some 5 ms.
+const WORTH: usize = 500_000;
 
 impl Cores {
     /// So many cores.

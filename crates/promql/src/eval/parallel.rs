@@ -39,8 +39,6 @@ const MAX_AHEAD: usize = 8 << 20;
 const PART_BYTES: usize = 256 << 10;
 /// The most series of a part.
 const MAX_PART: usize = 256;
-/// Parts on their way, for each thread.
-const WINDOW: usize = 3;
 /// Nodes above a selector, at most: helpers have small stacks.
 const MAX_DEPTH: usize = 30;
 
@@ -82,7 +80,7 @@ impl Evaluator<'_> {
         };
         let all_steps = steps.count + scratch / BYTES_PER_STEP;
         // What is small is done before helpers are thought of.
-        let alone = cores.worth() / 2;
+        let alone = cores.worth() / 4;
         let spent = Arc::new(AtomicUsize::new(0));
         let given = {
             let spent = Arc::clone(&spent);
@@ -173,7 +171,7 @@ impl Evaluator<'_> {
         let by_bytes = PART_BYTES / (size_of::<f64>() * work.steps.count);
         let part = by_bytes.min(left / (2 * threads)).clamp(1, MAX_PART);
         let sets = set.split(left.div_ceil(part));
-        let parts = Arc::new(Parts::new(sets, WINDOW * threads, self.allowed_ahead()));
+        let parts = Arc::new(Parts::new(sets, threads, self.allowed_ahead()));
         parts.grow(lent.count() * (scratch + BYTES_PER_STEP * work.steps.count));
         std::thread::scope(|scope| {
             let _reader = parts.reader();
@@ -206,7 +204,7 @@ impl Evaluator<'_> {
                 Turn::End => return Ok(()),
                 Turn::Run(set) => self.stream_of(&Given::all(set), work.node, work.steps, sink)?,
                 Turn::Help(at, set) => parts.done(at, Batch::compute(work, parts, set)),
-                Turn::Read(batch) => {
+                Turn::Read(mut batch) => {
                     self.budget.note_ahead(parts.ahead());
                     parts.allow(self.allowed_ahead());
                     let bytes = batch.bytes();
@@ -216,6 +214,8 @@ impl Evaluator<'_> {
                         batch.read(self, work, &mut column, sink)?
                     };
                     parts.shrink(bytes);
+                    batch.clear();
+                    parts.reuse(*batch);
                     if let Some(set) = rest {
                         self.stream_of(&Given::all(set), work.node, work.steps, sink)?;
                     }

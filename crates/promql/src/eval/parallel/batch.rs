@@ -18,6 +18,7 @@ use crate::eval::tag::Tag;
 use crate::eval::{EvalError, Evaluator};
 
 /// The series of one part.
+#[derive(Default)]
 pub(super) struct Batch {
     series: Vec<Ahead>,
     /// The floats of all series, one after the other.
@@ -25,8 +26,8 @@ pub(super) struct Batch {
     /// What counts against the limits, in order.
     counts: Vec<Count>,
     annotations: Annotations,
-    /// How the part ended.
-    end: Result<(), EvalError>,
+    /// Why the part ended too early.
+    error: Option<EvalError>,
     /// What was left when too much had been computed ahead.
     rest: Option<Box<dyn SeriesSet>>,
     bytes: usize,
@@ -47,15 +48,7 @@ struct Ahead {
 impl Batch {
     /// Computes a part. A panic becomes its end.
     pub(super) fn compute(work: &Work<'_>, parts: &Arc<Parts>, set: Box<dyn SeriesSet>) -> Self {
-        let mut batch = Self {
-            series: Vec::new(),
-            floats: Vec::new(),
-            counts: Vec::new(),
-            annotations: Annotations::default(),
-            end: Ok(()),
-            rest: None,
-            bytes: 0,
-        };
+        let mut batch = parts.batch();
         let is_full = {
             let parts = Arc::clone(parts);
             Arc::new(move |_: &_| parts.is_full())
@@ -84,7 +77,8 @@ impl Batch {
                 Ok(())
             })
         };
-        batch.end = catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(EvalError::Internal));
+        let ended = catch_unwind(AssertUnwindSafe(run));
+        batch.error = ended.unwrap_or(Err(EvalError::Internal)).err();
         batch.counts = budget.into_counts();
         batch.annotations = annotations.into_inner();
         batch.rest = given.into_rest();
@@ -117,9 +111,20 @@ impl Batch {
         self.bytes
     }
 
+    /// Empties it, keeping its memory.
+    pub(super) fn clear(&mut self) {
+        self.series.clear();
+        self.floats.clear();
+        *self = Self {
+            series: std::mem::take(&mut self.series),
+            floats: std::mem::take(&mut self.floats),
+            ..Self::default()
+        };
+    }
+
     /// Streams it to the sink of the reader; returns what is left to be computed.
     pub(super) fn read(
-        self,
+        &mut self,
         evaluator: &Evaluator<'_>,
         work: &Work<'_>,
         column: &mut Column,
@@ -139,7 +144,7 @@ impl Batch {
                 .try_for_each(|count| evaluator.budget.count(*count))
         };
         let steps = work.steps.count;
-        for (at, series) in self.series.into_iter().enumerate() {
+        for (at, series) in self.series.drain(..).enumerate() {
             catch_up(series.counts, series.notes)?;
             column.floats.clear();
             let floats = &self.floats[at * steps..(at + 1) * steps];
@@ -153,6 +158,9 @@ impl Batch {
             sink(tag, column)?;
         }
         catch_up(self.counts.len(), self.annotations.count())?;
-        self.end.map(|()| self.rest)
+        match self.error.take() {
+            Some(error) => Err(error),
+            None => Ok(self.rest.take()),
+        }
     }
 }

@@ -7,6 +7,9 @@ use model::select::SeriesSet;
 
 use super::batch::Batch;
 
+/// Parts on their way, for each thread.
+const WINDOW: usize = 3;
+
 /// Parts, in the order of the selection.
 pub(super) struct Parts {
     state: Mutex<State>,
@@ -17,6 +20,10 @@ pub(super) struct Parts {
     ahead: AtomicUsize,
     /// How many there may be.
     allowed: AtomicUsize,
+    /// Batches that have been read, to be filled again: new memory costs more than what it takes
+    /// to fill it.
+    spare: Mutex<Vec<Batch>>,
+    threads: usize,
 }
 
 struct State {
@@ -48,13 +55,13 @@ pub(super) enum Turn {
 }
 
 impl Parts {
-    /// Parts of which so many may be on their way at once.
-    pub(super) fn new(sets: Vec<Box<dyn SeriesSet>>, window: usize, allowed: usize) -> Self {
+    /// Parts for so many threads, the reader's included.
+    pub(super) fn new(sets: Vec<Box<dyn SeriesSet>>, threads: usize, allowed: usize) -> Self {
         let state = State {
             parts: sets.into_iter().map(Part::Free).collect(),
             read: 0,
             free: 0,
-            window,
+            window: WINDOW * threads,
         };
         Self {
             state: Mutex::new(state),
@@ -62,6 +69,22 @@ impl Parts {
             abandoned: AtomicBool::new(false),
             ahead: AtomicUsize::new(0),
             allowed: AtomicUsize::new(allowed),
+            spare: Mutex::default(),
+            threads,
+        }
+    }
+
+    /// A batch to be filled.
+    pub(super) fn batch(&self) -> Batch {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.pop().unwrap_or_default()
+    }
+
+    /// Gives back a batch that has been read and emptied.
+    pub(super) fn reuse(&self, batch: Batch) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < self.threads {
+            spare.push(batch);
         }
     }
 
