@@ -12,5 +12,5 @@ mod pinned;
 mod compare;
 mod runner;
 
-pub use runner::{EvalOutcome, run};
+pub use runner::{EvalOutcome, Switches, run};
 pub use script::Script;

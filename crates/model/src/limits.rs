@@ -62,6 +62,9 @@ pub struct Limits {
     pub max_outstanding_queries: usize,
     /// Experimental PromQL: functions, modifiers, start timestamps in rates.
     pub experimental_promql: bool,
+    /// Drop the name of a metric at the end of a query rather than where another quantity is
+    /// computed.
+    pub delayed_name_removal: bool,
 }
 
 impl Default for Limits {
@@ -88,6 +91,7 @@ impl Default for Limits {
             max_concurrent_queries: 20,
             max_outstanding_queries: 100,
             experimental_promql: false,
+            delayed_name_removal: false,
         }
     }
 }

@@ -101,6 +101,9 @@ pub struct EvalOptions {
     pub subquery_step_ms: i64,
     /// Whether start timestamps tell resets of counters, and where counters begin.
     pub use_start_timestamps: bool,
+    /// Whether the name, type and unit of a metric are dropped at the end of a query only, so that
+    /// what comes between can use them.
+    pub delayed_name_removal: bool,
 }
 
 impl Default for EvalOptions {
@@ -109,6 +112,7 @@ impl Default for EvalOptions {
             lookback_ms: 300_000,
             subquery_step_ms: 60_000,
             use_start_timestamps: false,
+            delayed_name_removal: false,
         }
     }
 }

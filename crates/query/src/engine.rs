@@ -139,6 +139,7 @@ impl Run<'_> {
             lookback_ms: self.lookback_ms.unwrap_or(self.limits.lookback_delta.0),
             subquery_step_ms: SUBQUERY_STEP_MS,
             use_start_timestamps: self.limits.experimental_promql,
+            delayed_name_removal: self.limits.delayed_name_removal,
         };
         let left_ms = TimestampMs::try_from(self.time_left.as_millis()).unwrap_or(TimestampMs::MAX);
         let limits = EvalLimits {

@@ -26,9 +26,18 @@ pub struct EvalOutcome {
     pub result: Result<(), String>,
 }
 
-/// Runs a script with experimental features for all of it, or for those queries only that are no
-/// queries without them.
-pub fn run(script: &Script, experimental: bool) -> Vec<EvalOutcome> {
+/// What is off by default, and on for a script.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Switches {
+    /// Experimental features; where they are off, they are on for those queries only that are no
+    /// queries without them.
+    pub experimental: bool,
+    /// Names are dropped at the end of a query.
+    pub delayed_name_removal: bool,
+}
+
+/// Runs a script.
+pub fn run(script: &Script, switches: Switches) -> Vec<EvalOutcome> {
     let mut storage = MemoryStorage::new();
     let mut broken: Option<String> = None;
     let mut outcomes = Vec::new();
@@ -43,11 +52,15 @@ pub fn run(script: &Script, experimental: bool) -> Vec<EvalOutcome> {
             }
             Command::Load(_, Ok(series)) => series.iter().for_each(|one| load(&mut storage, one)),
             Command::Eval(line, eval) => {
-                let experimental = experimental || needs_experimental(&eval.query);
+                let experimental = switches.experimental || needs_experimental(&eval.query);
+                let switches = Switches {
+                    experimental,
+                    ..switches
+                };
                 let problem = broken.clone().or(eval.problem.clone());
                 let result = match problem {
                     Some(problem) => Err(problem),
-                    None => guarded(|| judge(&storage, eval, experimental)),
+                    None => guarded(|| judge(&storage, eval, switches)),
                 };
                 let query = eval.query.clone();
                 outcomes.push(EvalOutcome {
@@ -104,8 +117,8 @@ fn load(storage: &mut MemoryStorage, series: &Loaded) {
     }
 }
 
-fn judge(storage: &MemoryStorage, eval: &Eval, experimental: bool) -> Result<(), String> {
-    let query = match Query::parse(&eval.query, &parse_options(experimental)) {
+fn judge(storage: &MemoryStorage, eval: &Eval, switches: Switches) -> Result<(), String> {
+    let query = match Query::parse(&eval.query, &parse_options(switches.experimental)) {
         Ok(query) => query,
         Err(error) => return judge_failure(eval, &error.to_string()),
     };
@@ -113,16 +126,16 @@ fn judge(storage: &MemoryStorage, eval: &Eval, experimental: bool) -> Result<(),
         When::Instant(t) => t,
         When::Range { start, end, step } => {
             let time = QueryTime::range(start, end, step);
-            return judge_at(storage, eval, &query, time, experimental);
+            return judge_at(storage, eval, &query, time, switches);
         }
     };
-    judge_instant(storage, eval, &query, at, experimental)?;
+    judge_instant(storage, eval, &query, at, switches)?;
     let pinned = pinned(&query, at).filter(|_| !OF_QUERY_TIMES.is_match(&eval.query));
     let Some((query, times)) = pinned else {
         return Ok(());
     };
     times.into_iter().try_for_each(|t| {
-        judge_instant(storage, eval, &query, t, experimental)
+        judge_instant(storage, eval, &query, t, switches)
             .map_err(|why| format!("pinned to its time by @, at {t} ms: {why}"))
     })
 }
@@ -133,10 +146,10 @@ fn judge_instant(
     eval: &Eval,
     query: &Query,
     at: i64,
-    experimental: bool,
+    switches: Switches,
 ) -> Result<(), String> {
-    judge_at(storage, eval, query, QueryTime::instant(at), experimental)?;
-    judge_as_range(storage, eval, query, at, experimental)
+    judge_at(storage, eval, query, QueryTime::instant(at), switches)?;
+    judge_as_range(storage, eval, query, at, switches)
 }
 
 fn judge_at(
@@ -144,9 +157,9 @@ fn judge_at(
     eval: &Eval,
     query: &Query,
     time: QueryTime,
-    experimental: bool,
+    switches: Switches,
 ) -> Result<(), String> {
-    let answer = match evaluate(storage, query, time, experimental) {
+    let answer = match evaluate(storage, query, time, switches) {
         Ok(answer) => answer,
         Err(error) => return judge_failure(eval, &error),
     };
@@ -179,10 +192,11 @@ fn evaluate(
     storage: &MemoryStorage,
     query: &Query,
     time: QueryTime,
-    experimental: bool,
+    switches: Switches,
 ) -> Result<Evaluation, String> {
     let options = EvalOptions {
-        use_start_timestamps: experimental,
+        use_start_timestamps: switches.experimental,
+        delayed_name_removal: switches.delayed_name_removal,
         ..EvalOptions::default()
     };
     let limits = EvalLimits::default();
@@ -261,7 +275,7 @@ fn judge_as_range(
     eval: &Eval,
     query: &Query,
     at: i64,
-    experimental: bool,
+    switches: Switches,
 ) -> Result<(), String> {
     let other =
         eval.fail.is_some() || eval.string.is_some() || eval.range_vector.is_some() || eval.ordered;
@@ -269,7 +283,7 @@ fn judge_as_range(
         return Ok(());
     }
     let time = QueryTime::range(at - 60_000, at + 60_000, 60_000);
-    let answer = evaluate(storage, query, time, experimental)
+    let answer = evaluate(storage, query, time, switches)
         .map_err(|error| format!("as a range query: {error}"))?;
     let QueryValue::Matrix(series) = answer.value else {
         return Err(format!("as a range query: got {:?}", answer.value));
@@ -316,7 +330,7 @@ mod tests {
     /// Whether an eval over two series holds.
     fn check(eval: &str, holds: bool) {
         let script = Script::parse(&format!("{DATA}{eval}")).expect("the script is good");
-        let outcomes = run(&script, false);
+        let outcomes = run(&script, Switches::default());
         assert_eq!(outcomes.len(), 1, "{eval}");
         assert_eq!(
             outcomes[0].result.is_ok(),

@@ -6,7 +6,7 @@ use model::histogram::ByLimits;
 use model::labels::{Labels, LabelsBuilder, METRIC_NAME};
 
 use super::accumulate::{Accumulator, Fold};
-use super::collect::{Collected, Merged};
+use super::collect::{Collected, Kept, Merged};
 use super::column::{Column, Steps, is_absent};
 use super::tag::{HashedMap, Tag};
 use super::{EvalError, Evaluator};
@@ -62,7 +62,7 @@ impl<'a> Evaluator<'a> {
         })?;
         drop(held);
         let mut collected = Collected::new(self);
-        for (accumulator, labels) in accumulators.into_iter().zip(groups.labels) {
+        for (accumulator, (labels, goes)) in accumulators.into_iter().zip(groups.into_labels()) {
             self.budget.check()?;
             let mut fold = Fold {
                 annotations: self.annotations,
@@ -71,7 +71,11 @@ impl<'a> Evaluator<'a> {
             };
             let column = accumulator.finish(&mut fold);
             if !column.is_empty() {
-                collected.push(labels, column)?;
+                collected.keep(Kept {
+                    labels,
+                    column,
+                    goes,
+                })?;
             }
         }
         Ok(collected)
@@ -164,6 +168,8 @@ pub(super) struct Groups<'g> {
     index: HashedMap<usize>,
     /// The labels of each group.
     pub labels: Vec<Labels>,
+    /// Whether any series of the group loses its name at the end of the query: so does the group.
+    goes: Vec<bool>,
 }
 
 impl<'g> Groups<'g> {
@@ -172,11 +178,26 @@ impl<'g> Groups<'g> {
             grouping,
             index: HashedMap::default(),
             labels: Vec::new(),
+            goes: Vec::new(),
         }
+    }
+
+    /// The labels of each group, and whether they lose the name at the end of the query.
+    pub(super) fn into_labels(self) -> impl Iterator<Item = (Labels, bool)> {
+        self.labels.into_iter().zip(self.goes)
     }
 
     /// The index of a series' group; one above all known where it is new.
     pub(super) fn of(&mut self, tag: Tag<'_>) -> usize {
+        let group = self.find(tag);
+        if group == self.goes.len() {
+            self.goes.push(false);
+        }
+        self.goes[group] |= tag.goes();
+        group
+    }
+
+    fn find(&mut self, tag: Tag<'_>) -> usize {
         let listed = |list: &[Arc<str>], name: &str| list.iter().any(|known| **known == *name);
         let next = self.labels.len();
         match self.grouping {

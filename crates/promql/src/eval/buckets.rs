@@ -2,10 +2,10 @@
 
 use model::labels::{Labels, is_metadata_label};
 
-use super::collect::{Collected, Merged};
+use super::collect::{Collected, Kept, Merged};
 use super::column::{Column, ScalarColumn, Steps, is_absent};
 use super::kernel::{BucketGroup, BucketKernel, Kernel, KernelContext};
-use super::tag::{HashedMap, Tag};
+use super::tag::HashedMap;
 use super::{EvalError, Evaluator};
 use crate::annotations::{Note, Pos};
 use crate::functions;
@@ -128,7 +128,12 @@ impl<'a> Evaluator<'a> {
         labels: Labels,
         column: Column,
     ) -> Result<(), EvalError> {
-        if !column.is_empty() && !merged.push(labels, column)? {
+        let kept = Kept {
+            labels,
+            column,
+            goes: self.options.delayed_name_removal,
+        };
+        if !kept.column.is_empty() && !merged.keep(kept)? {
             return Err(EvalError::same_labels());
         }
         Ok(())
@@ -168,8 +173,9 @@ impl<'a> Evaluator<'a> {
     fn group(&self, input: &Collected<'_, '_>, pos: Pos) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::new();
         let mut index: HashedMap<usize> = HashedMap::default();
+        let delayed = self.options.delayed_name_removal;
         for (at, series) in input.series.iter().enumerate() {
-            let tag = Tag::of(&series.labels);
+            let tag = series.tag();
             let mut place = |key: u128| {
                 *index.entry(key).or_insert_with(|| {
                     let metric = tag.metric_name().to_owned();
@@ -196,12 +202,17 @@ impl<'a> Evaluator<'a> {
             }
             if let Some(group) = native {
                 groups[group].native = Some(at);
-                groups[group].labels = series.labels.without_metadata();
+                groups[group].labels = if delayed {
+                    series.labels.clone()
+                } else {
+                    series.labels.without_metadata()
+                };
             }
             if let Some((bound, group)) = classic {
                 groups[group].classic.push((bound, at));
                 if groups[group].classic.len() == 1 {
-                    let keep = |name: &str| name != BUCKET_LABEL && !is_metadata_label(name);
+                    let keep =
+                        |name: &str| name != BUCKET_LABEL && (delayed || !is_metadata_label(name));
                     groups[group].labels = series.labels.retain(keep);
                 }
             }

@@ -19,6 +19,20 @@ pub(super) struct Kept {
     pub labels: Labels,
     /// Its values.
     pub column: Column,
+    /// Whether its name, type and unit go at the end of the query.
+    pub goes: bool,
+}
+
+impl Kept {
+    /// What is known of it where it is streamed again.
+    pub(super) fn tag(&self) -> Tag<'_> {
+        let tag = Tag::of(&self.labels);
+        if self.goes {
+            tag.without_name(true)
+        } else {
+            tag
+        }
+    }
 }
 
 /// Series kept, and charged to the query's memory until they are dropped.
@@ -39,12 +53,22 @@ impl<'e, 'a> Collected<'e, 'a> {
         }
     }
 
-    /// Keeps a series.
+    /// Keeps a series whose labels stay.
     pub(super) fn push(&mut self, labels: Labels, column: Column) -> Result<(), EvalError> {
+        self.keep(Kept {
+            labels,
+            column,
+            goes: false,
+        })
+    }
+
+    /// Keeps a series.
+    pub(super) fn keep(&mut self, kept: Kept) -> Result<(), EvalError> {
+        let (labels, column) = (&kept.labels, &kept.column);
         let bytes = labels.heap_bytes() + column.heap_bytes() + size_of::<Kept>();
         self.held.charge(bytes)?;
         self.held.keep(column.sample_count())?;
-        self.series.push(Kept { labels, column });
+        self.series.push(kept);
         Ok(())
     }
 
@@ -79,15 +103,24 @@ impl<'e, 'a> Merged<'e, 'a> {
         }
     }
 
+    /// Adds a series whose labels stay, as [`Self::keep`] does.
+    pub(super) fn push(&mut self, labels: Labels, column: Column) -> Result<bool, EvalError> {
+        self.keep(Kept {
+            labels,
+            column,
+            goes: false,
+        })
+    }
+
     /// Adds a series, or merges it into the one with its labels. `false` where both have a value
     /// at one step.
-    pub(super) fn push(&mut self, labels: Labels, column: Column) -> Result<bool, EvalError> {
-        let key = Tag::of(&labels).fingerprint().0;
+    pub(super) fn keep(&mut self, kept: Kept) -> Result<bool, EvalError> {
+        let key = Tag::of(&kept.labels).fingerprint().0;
         if let Some(at) = self.index.get(&key) {
-            return Ok(unite(&mut self.collected.series[*at].column, column));
+            return Ok(unite(&mut self.collected.series[*at].column, kept.column));
         }
         self.index.insert(key, self.collected.series.len());
-        self.collected.push(labels, column)?;
+        self.collected.keep(kept)?;
         Ok(true)
     }
 
@@ -96,7 +129,12 @@ impl<'e, 'a> Merged<'e, 'a> {
         if column.is_empty() {
             return Ok(());
         }
-        if self.push(tag.to_labels(), std::mem::take(column))? {
+        let kept = Kept {
+            labels: tag.to_labels(),
+            column: std::mem::take(column),
+            goes: tag.goes(),
+        };
+        if self.keep(kept)? {
             Ok(())
         } else {
             Err(EvalError::same_labels())

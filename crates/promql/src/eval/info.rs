@@ -46,9 +46,15 @@ impl<'a> Evaluator<'a> {
         held.charge(steps.count * size_of::<u32>())?;
         for kept in base.series.drain(..) {
             self.budget.check()?;
+            let goes = kept.goes;
             join.series(kept, &mut |labels, column| {
                 self.budget.check()?;
-                if column.is_empty() || merged.push(labels, column)? {
+                let kept = Kept {
+                    labels,
+                    column,
+                    goes,
+                };
+                if kept.column.is_empty() || merged.keep(kept)? {
                     Ok(())
                 } else {
                     Err(EvalError::same_labels())

@@ -1,6 +1,6 @@
 //! Functions that change labels: `label_replace` and `label_join`.
 
-use model::labels::{Labels, LabelsBuilder};
+use model::labels::{Labels, LabelsBuilder, METRIC_NAME};
 use regex::Regex;
 
 use super::column::Steps;
@@ -32,7 +32,7 @@ impl Evaluator<'_> {
             let message = format!("invalid destination label name in label_replace(): {dst}");
             return Err(EvalError::Execution(message));
         }
-        self.relabel(input, steps, sink, |labels| {
+        self.relabel(input, dst, steps, sink, |labels| {
             let value = labels.get(src).unwrap_or_default();
             replace(&regex, value, replacement).map(|new| labels.with(dst, &new))
         })
@@ -61,7 +61,7 @@ impl Evaluator<'_> {
             let message = format!("invalid source label name in label_join(): {bad}");
             return Err(EvalError::Execution(message));
         }
-        self.relabel(input, steps, sink, |labels| {
+        self.relabel(input, dst, steps, sink, |labels| {
             let values: Vec<&str> = sources
                 .iter()
                 .map(|name| labels.get(name).unwrap_or_default())
@@ -72,11 +72,12 @@ impl Evaluator<'_> {
         })
     }
 
-    /// Streams series with the labels that `change` makes of theirs; `None`: as they are. Those that
-    /// come to have the same labels are merged.
+    /// Streams series with the labels that `change` makes of theirs by setting `dst`; `None`: as they
+    /// are. Those that come to have the same labels are merged. A name that is set stays.
     fn relabel(
         &self,
         input: &Node,
+        dst: &str,
         steps: Steps,
         sink: &mut Sink<'_>,
         change: impl Fn(&Labels) -> Option<Labels>,
@@ -84,8 +85,11 @@ impl Evaluator<'_> {
         self.distinct(false, steps, sink, |sink| {
             self.stream(input, steps, &mut |tag, column| {
                 let labels = tag.to_labels();
-                let changed = change(&labels).unwrap_or(labels);
-                sink(Tag::of(&changed), column)
+                let changed = change(&labels);
+                let goes = tag.goes() && (changed.is_none() || dst != METRIC_NAME);
+                let changed = changed.unwrap_or(labels);
+                let tag = Tag::of(&changed);
+                sink(if goes { tag.without_name(true) } else { tag }, column)
             })
         })
     }

@@ -113,11 +113,12 @@ fn mask(column: &mut Column, keep: impl Fn(usize) -> bool) {
     column.histograms.retain(|(step, _)| keep(*step as usize));
 }
 
-/// The labels of the result of a pair.
-fn result_labels(binary: &VectorVector, many: &Labels, one: &Labels) -> Labels {
+/// The labels of the result of a pair. With `delayed`, that of a comparison to 0 and 1 keeps the name
+/// until the end of the query.
+fn result_labels(binary: &VectorVector, delayed: bool, many: &Labels, one: &Labels) -> Labels {
     let matching = &binary.matching;
     let listed = |list: &[Arc<str>], name: &str| list.iter().any(|known| **known == *name);
-    let drops_name = binary.op.drops_name() || binary.return_bool;
+    let drops_name = binary.op.drops_name() || (binary.return_bool && !delayed);
     let kept = many.retain(|name| {
         if drops_name && is_metadata_label(name) {
             return false;

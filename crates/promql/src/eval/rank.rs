@@ -8,10 +8,9 @@ use model::go_float::General;
 use model::histogram::FloatHistogram;
 
 use super::aggregate::Groups;
-use super::collect::Collected;
+use super::collect::{Collected, Kept};
 use super::column::{Column, ScalarColumn, Steps, is_absent};
 use super::special::by_value;
-use super::tag::Tag;
 use super::{EvalError, Evaluator};
 use crate::annotations::{Note, Pos};
 use crate::ast::AggregateOp;
@@ -55,7 +54,7 @@ impl<'a> Evaluator<'a> {
         let mut groups = Groups::new(&aggregate.grouping);
         let mut members: Vec<Vec<usize>> = Vec::new();
         for (at, series) in collected.series.iter().enumerate() {
-            let group = groups.of(Tag::of(&series.labels));
+            let group = groups.of(series.tag());
             if group == members.len() {
                 self.budget.check()?;
                 members.push(Vec::new());
@@ -205,7 +204,7 @@ impl<'a> Evaluator<'a> {
         drop(held);
         let mut collected = Collected::new(self);
         let mut values = Vec::new();
-        for (columns, labels) in columns.iter().zip(groups.labels) {
+        for (columns, (labels, goes)) in columns.iter().zip(groups.into_labels()) {
             let mut out = Column::absent(steps.count);
             for step in 0..steps.count {
                 self.budget.check()?;
@@ -221,7 +220,11 @@ impl<'a> Evaluator<'a> {
                 }
             }
             if !out.is_empty() {
-                collected.push(labels, out)?;
+                collected.keep(Kept {
+                    labels,
+                    column: out,
+                    goes,
+                })?;
             }
         }
         Ok(collected)

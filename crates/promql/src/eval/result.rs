@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::labels::Labels;
 
-use super::collect::Collected;
+use super::collect::{Collected, Merged};
 use super::column::{Column, Steps, is_absent};
 use super::observe::Counted;
 use super::{EvalError, Evaluator, order};
@@ -13,7 +13,7 @@ use crate::ast::Edge;
 use crate::plan::{NodeKind, Plan, RangeSource};
 use crate::value::{PointValue, QueryValue, Series, ValueType, VectorPoint};
 
-impl Evaluator<'_> {
+impl<'a> Evaluator<'a> {
     /// The answer to a plan.
     pub(super) fn value(&self, plan: &Plan, steps: Steps) -> Result<QueryValue, EvalError> {
         match plan.value_type {
@@ -45,6 +45,9 @@ impl Evaluator<'_> {
             },
             ValueType::Vector => {
                 let mut collected = self.collect(&plan.root, steps)?;
+                if self.options.delayed_name_removal {
+                    collected = self.without_names(collected)?;
+                }
                 if self.time.instant {
                     if !plan.ordered {
                         collected.sort()?;
@@ -55,6 +58,26 @@ impl Evaluator<'_> {
                 Ok(QueryValue::Matrix(matrix(collected, steps)))
             }
         }
+    }
+
+    /// Drops the names that were to go at the end of the query. Series that come to have the same
+    /// labels are merged.
+    fn without_names<'e>(
+        &'e self,
+        mut collected: Collected<'e, '_>,
+    ) -> Result<Collected<'e, 'a>, EvalError> {
+        let mut merged = Merged::new(self);
+        for mut kept in collected.series.drain(..) {
+            self.budget.check()?;
+            if kept.goes {
+                kept.labels = kept.labels.without_metadata();
+                kept.goes = false;
+            }
+            if !merged.keep(kept)? {
+                return Err(EvalError::same_labels());
+            }
+        }
+        Ok(merged.collected)
     }
 
     /// A range vector: the samples themselves.

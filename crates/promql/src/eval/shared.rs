@@ -10,7 +10,7 @@ use model::labels::Labels;
 use super::budget::Budget;
 use super::column::{Column, Steps};
 use super::stream::Sink;
-use super::tag::Tag;
+use super::tag::{Metadata, Tag};
 use super::{EvalError, Evaluator};
 use crate::annotations::{Annotations, Pos};
 use crate::plan::Node;
@@ -42,7 +42,7 @@ struct Vector {
 struct Series {
     labels: Labels,
     name: Option<Arc<str>>,
-    nameless: bool,
+    metadata: Metadata,
     column: Column,
 }
 
@@ -196,7 +196,7 @@ impl Vector {
         self.series.push(Series {
             labels: tag.labels.clone(),
             name,
-            nameless: tag.nameless,
+            metadata: tag.metadata,
             column: column.clone(),
         });
         Ok(Some(self))
@@ -208,7 +208,7 @@ impl Series {
         Tag {
             labels: &self.labels,
             name: self.name.as_deref(),
-            nameless: self.nameless,
+            metadata: self.metadata,
         }
     }
 }

@@ -50,13 +50,15 @@ impl Evaluator<'_> {
     }
 
     fn stream_node(&self, node: &Node, steps: Steps, sink: &mut Sink<'_>) -> Result<(), EvalError> {
+        // As long as names are there, series differ.
+        let delayed = self.options.delayed_name_removal;
         match &node.kind {
             NodeKind::Select(select) if select.edge == Edge::Smoothed => {
                 self.stream_smoothed(select, node.pos, steps, sink)
             }
             NodeKind::Select(select) => self.stream_select(select, steps, Yield::Value, sink),
             NodeKind::Range(call) => {
-                if call.keeps_name || call.source.stays_distinct() {
+                if delayed || call.keeps_name || call.source.stays_distinct() {
                     return self.stream_range(node, call, steps, sink);
                 }
                 // Over ranges, two series of the same labels are never one, even where they have
@@ -64,23 +66,25 @@ impl Evaluator<'_> {
                 self.stream_range(node, call, steps, &mut once(sink))
             }
             NodeKind::Element(call) => {
-                let distinct = call.keeps_name || call.input.stays_distinct();
+                let distinct = delayed || call.keeps_name || call.input.stays_distinct();
                 self.distinct(distinct, steps, sink, |sink| {
                     self.stream_element(node, call, steps, sink)
                 })
             }
             NodeKind::VectorScalar(binary) => {
-                let distinct = !binary.drops_name() || binary.vector.stays_distinct();
+                let distinct = delayed || !binary.drops_name() || binary.vector.stays_distinct();
                 self.distinct(distinct, steps, sink, |sink| {
                     self.stream_scalar_op(node, binary, steps, sink)
                 })
             }
-            NodeKind::Negate(input) => self.distinct(input.stays_distinct(), steps, sink, |sink| {
-                self.stream(input, steps, &mut |tag, column| {
-                    negate(column);
-                    sink(tag.without_name(), column)
+            NodeKind::Negate(input) => {
+                self.distinct(delayed || input.stays_distinct(), steps, sink, |sink| {
+                    self.stream(input, steps, &mut |tag, column| {
+                        negate(column);
+                        sink(self.nameless(tag), column)
+                    })
                 })
-            }),
+            }
             NodeKind::Invariant(input) => {
                 self.stream(input, Steps::instant(steps.start), &mut |tag, column| {
                     broadcast(column, steps.count);
@@ -141,6 +145,11 @@ impl Evaluator<'_> {
         Ok(())
     }
 
+    /// A series that loses its name.
+    fn nameless<'t>(&self, tag: Tag<'t>) -> Tag<'t> {
+        tag.without_name(self.options.delayed_name_removal)
+    }
+
     /// Streams what was collected.
     pub(super) fn replay(
         &self,
@@ -149,7 +158,8 @@ impl Evaluator<'_> {
     ) -> Result<(), EvalError> {
         for series in &mut collected.series {
             self.budget.check()?;
-            sink(Tag::of(&series.labels), &mut series.column)?;
+            let mut column = std::mem::take(&mut series.column);
+            sink(series.tag(), &mut column)?;
         }
         Ok(())
     }
@@ -219,7 +229,7 @@ impl Evaluator<'_> {
             let tag = if call.keeps_name {
                 tag
             } else {
-                tag.without_name()
+                self.nameless(tag)
             };
             sink(tag, &mut out)
         })
@@ -252,7 +262,7 @@ impl Evaluator<'_> {
             let tag = if call.keeps_name {
                 tag
             } else {
-                tag.without_name()
+                self.nameless(tag)
             };
             sink(tag, column)
         })
@@ -278,7 +288,7 @@ impl Evaluator<'_> {
             if column.is_empty() {
                 return Ok(());
             }
-            sink(if drops_name { tag.without_name() } else { tag }, column)
+            sink(if drops_name { self.nameless(tag) } else { tag }, column)
         })
     }
 
@@ -301,7 +311,7 @@ impl Evaluator<'_> {
                     *value = steps.time(step) as f64 / 1000.0;
                 }
             }
-            sink(tag.without_name(), column)
+            sink(self.nameless(tag), column)
         })
     }
 
@@ -330,7 +340,7 @@ impl Evaluator<'_> {
         match &input.kind {
             NodeKind::Select(select) => {
                 self.stream_select(select, steps, what, &mut |tag, column| {
-                    sink(tag.without_name(), column)
+                    sink(self.nameless(tag), column)
                 })
             }
             NodeKind::Invariant(inner) => {
@@ -352,14 +362,14 @@ impl Evaluator<'_> {
         steps: Steps,
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
+        let delayed = self.options.delayed_name_removal;
+        let distinct = |input: &Node| delayed || input.stays_distinct();
         match (special, args) {
-            (Special::Timestamp, [input]) => {
-                self.distinct(input.stays_distinct(), steps, sink, |sink| {
-                    self.stream_timestamp(input, steps, sink)
-                })
-            }
+            (Special::Timestamp, [input]) => self.distinct(distinct(input), steps, sink, |sink| {
+                self.stream_timestamp(input, steps, sink)
+            }),
             (Special::StartTimestamp, [input]) => {
-                self.distinct(input.stays_distinct(), steps, sink, |sink| {
+                self.distinct(distinct(input), steps, sink, |sink| {
                     self.stream_start_timestamp(input, steps, sink)
                 })
             }

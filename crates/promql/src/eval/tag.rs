@@ -3,6 +3,18 @@
 use model::fingerprint::{Fingerprint, FingerprintHasher, string_hash};
 use model::labels::{Labels, is_metadata_label};
 
+/// What becomes of the labels that say what a series' metric is: name, type and unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Metadata {
+    /// They stay.
+    #[default]
+    Stays,
+    /// They are gone, though the labels may still have them.
+    Gone,
+    /// They go at the end of the query, and may be used until then.
+    Goes,
+}
+
 /// The labels of a series in a stream. Dropping the name copies the labels, so it is put off
 /// until somebody keeps them.
 #[derive(Clone, Copy)]
@@ -11,8 +23,8 @@ pub(super) struct Tag<'a> {
     pub labels: &'a Labels,
     /// The metric name, where all series of the selector have it; labels may lack it then.
     pub name: Option<&'a str>,
-    /// Whether the metric name is gone, and with it the labels of type and unit.
-    pub nameless: bool,
+    /// What becomes of the name, and of the labels of type and unit.
+    pub metadata: Metadata,
 }
 
 impl<'a> Tag<'a> {
@@ -21,21 +33,33 @@ impl<'a> Tag<'a> {
         Self {
             labels,
             name: None,
-            nameless: false,
+            metadata: Metadata::Stays,
         }
     }
 
-    /// The same without its name.
-    pub(super) fn without_name(self) -> Self {
-        Self {
-            nameless: true,
-            ..self
-        }
+    /// The same without its name: at once, or from the end of the query on.
+    pub(super) fn without_name(self, delayed: bool) -> Self {
+        let metadata = if delayed && self.metadata != Metadata::Gone {
+            Metadata::Goes
+        } else {
+            Metadata::Gone
+        };
+        Self { metadata, ..self }
+    }
+
+    /// Whether the name is gone.
+    fn is_nameless(&self) -> bool {
+        self.metadata == Metadata::Gone
+    }
+
+    /// Whether the name goes at the end of the query.
+    pub(super) fn goes(&self) -> bool {
+        self.metadata == Metadata::Goes
     }
 
     /// The metric name; empty where there is none.
     pub(super) fn metric_name(&self) -> &'a str {
-        if self.nameless {
+        if self.is_nameless() {
             return "";
         }
         self.name
@@ -45,7 +69,7 @@ impl<'a> Tag<'a> {
 
     /// The labels, for keeping.
     pub(super) fn to_labels(self) -> Labels {
-        if self.nameless && self.labels.iter().any(|(name, _)| is_metadata_label(name)) {
+        if self.is_nameless() && self.labels.iter().any(|(name, _)| is_metadata_label(name)) {
             self.labels.without_metadata()
         } else {
             self.labels.clone()
@@ -56,7 +80,7 @@ impl<'a> Tag<'a> {
     pub(super) fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.labels
             .iter()
-            .filter(move |(name, _)| !self.nameless || !is_metadata_label(name))
+            .filter(move |(name, _)| !self.is_nameless() || !is_metadata_label(name))
     }
 
     /// The hash of those labels that a predicate keeps.

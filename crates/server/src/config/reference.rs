@@ -172,6 +172,10 @@ const KEYS: &[(&str, &str)] = &[
         "limits.experimental_promql",
         "Allow what is experimental in PromQL in Prometheus: functions, modifiers, and start timestamps in rates.",
     ),
+    (
+        "limits.delayed_name_removal",
+        "Drop the name of a metric at the end of a query, not where another quantity is computed: as Prometheus does with promql-delayed-name-removal.",
+    ),
     ("log", "What is logged, and how: to standard error."),
     (
         "log.level",

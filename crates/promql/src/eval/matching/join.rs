@@ -116,11 +116,17 @@ impl Join<'_, '_, '_> {
                 *matched |= met;
             }
         }
-        let labels = result_labels(self.binary, many.0, one.0);
+        let delayed = self.evaluator.options.delayed_name_removal;
+        let labels = result_labels(self.binary, delayed, many.0, one.0);
         if self.manies.get(&key).is_some_and(|all| all.len() > 1) {
             self.occupy(key, &labels)?;
         }
-        if !column.is_empty() && !self.merged.push(labels, column)? {
+        let kept = Kept {
+            labels,
+            column,
+            goes: delayed && self.binary.return_bool,
+        };
+        if !kept.column.is_empty() && !self.merged.keep(kept)? {
             return Err(match matching.cardinality {
                 Cardinality::OneToOne => EvalError::same_labels(),
                 _ => not_unique(),

@@ -1,11 +1,9 @@
 //! `and`, `or` and `unless`.
 
-use model::labels::Labels;
-
 use super::{flags, mark, mask, signature};
 use crate::ast::BinaryOp;
 use crate::eval::collect::{Collected, Kept, Merged};
-use crate::eval::column::{Column, Steps};
+use crate::eval::column::Steps;
 use crate::eval::tag::HashedMap;
 use crate::eval::{EvalError, Evaluator};
 use crate::plan::VectorVector;
@@ -21,8 +19,8 @@ impl<'a> Evaluator<'a> {
     ) -> Result<Collected<'e, 'a>, EvalError> {
         let mut merged = Merged::new(self);
         let key = |kept: &Kept| signature(&binary.matching, &kept.labels);
-        let add = |merged: &mut Merged<'e, 'a>, labels: Labels, column: Column| {
-            if column.is_empty() || merged.push(labels, column)? {
+        let add = |merged: &mut Merged<'e, 'a>, kept: Kept| {
+            if kept.column.is_empty() || merged.keep(kept)? {
                 Ok(())
             } else {
                 Err(EvalError::same_labels())
@@ -44,14 +42,14 @@ impl<'a> Evaluator<'a> {
             let left = presence(&lhs.series)?;
             let mut lhs = lhs;
             for kept in lhs.series.drain(..) {
-                add(&mut merged, kept.labels, kept.column)?;
+                add(&mut merged, kept)?;
             }
             for mut kept in rhs.series.drain(..) {
                 self.budget.check()?;
                 if let Some(there) = left.get(&key(&kept)) {
                     mask(&mut kept.column, |step| !there[step]);
                 }
-                add(&mut merged, kept.labels, kept.column)?;
+                add(&mut merged, kept)?;
             }
             return Ok(merged.collected);
         }
@@ -65,7 +63,7 @@ impl<'a> Evaluator<'a> {
                 None if wanted => continue,
                 None => {}
             }
-            add(&mut merged, kept.labels, kept.column)?;
+            add(&mut merged, kept)?;
         }
         Ok(merged.collected)
     }

@@ -14,7 +14,7 @@ use crate::annotations::Annotations;
 use crate::eval::budget::{Budget, Count};
 use crate::eval::column::{Column, HistogramSteps, histogram_bytes};
 use crate::eval::stream::Sink;
-use crate::eval::tag::Tag;
+use crate::eval::tag::{Metadata, Tag};
 use crate::eval::{EvalError, Evaluator};
 
 /// The series of one part.
@@ -37,7 +37,7 @@ pub(super) struct Batch {
 struct Ahead {
     labels: Labels,
     has_name: bool,
-    nameless: bool,
+    metadata: Metadata,
     histograms: HistogramSteps,
     /// How many of the counts come before it.
     counts: usize,
@@ -97,7 +97,7 @@ impl Batch {
         self.series.push(Ahead {
             labels: tag.labels.clone(),
             has_name: tag.name.is_some(),
-            nameless: tag.nameless,
+            metadata: tag.metadata,
             histograms,
             counts,
             notes,
@@ -153,7 +153,7 @@ impl Batch {
             let tag = Tag {
                 labels: &series.labels,
                 name: work.name.filter(|_| series.has_name),
-                nameless: series.nameless,
+                metadata: series.metadata,
             };
             sink(tag, column)?;
         }
