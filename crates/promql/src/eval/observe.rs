@@ -106,6 +106,8 @@ pub(crate) struct Seen {
     pub time: Duration,
     /// Threads that it ran on.
     pub threads: HashSet<ThreadId>,
+    /// Whether it was not computed: it was kept from where the query has it too.
+    pub reused: bool,
 }
 
 impl Seen {
@@ -115,6 +117,7 @@ impl Seen {
         self.samples += other.samples;
         self.time += other.time;
         self.threads.extend(other.threads);
+        self.reused |= other.reused;
     }
 }
 
@@ -199,6 +202,29 @@ impl Evaluator<'_> {
         seen.time += (nodes.stopwatch)().saturating_sub(since);
         nodes.add(Key::of_node(node), seen);
         result
+    }
+
+    /// The samples counted so far, by step; none where they are not counted here.
+    pub(super) fn counted_samples(&self) -> Vec<u64> {
+        match self.observer {
+            Some(observer) if self.counts_samples() => observer.samples_per_step(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What a node streams was kept, and samples were counted for it then: they count again.
+    pub(super) fn observe_reuse(&self, node: &Node, counted: &[u64]) {
+        if self.counts_samples() {
+            let each = counted.iter().copied().enumerate();
+            self.count(self.steps.count, each);
+        }
+        if let Some(nodes) = self.nodes() {
+            let seen = Seen {
+                reused: true,
+                ..Seen::default()
+            };
+            nodes.add(Key::of_node(node), seen);
+        }
     }
 
     /// Computes a scalar and takes its time.

@@ -34,6 +34,8 @@ struct Vector {
     pos: Pos,
     series: Vec<Series>,
     annotations: Annotations,
+    /// The samples that were counted for it, by step.
+    counted: Vec<u64>,
     /// What it takes of the budget: given back when it has been used for the last time.
     bytes: usize,
     most: usize,
@@ -91,7 +93,10 @@ impl Evaluator<'_> {
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
         match shared.take(slot, steps) {
-            (Some(kept), _) => self.stream_kept(kept, node.pos, sink),
+            (Some(kept), _) => {
+                self.observe_reuse(node, &kept.counted);
+                self.observe_stream(node, sink, |sink| self.stream_kept(kept, node.pos, sink))
+            }
             (None, 0) => self.stream_anew(node, steps, sink),
             (None, _) => self.stream_and_keep(shared, slot, node, steps, sink),
         }
@@ -115,10 +120,12 @@ impl Evaluator<'_> {
             pos: node.pos,
             series: Vec::new(),
             annotations: Annotations::default(),
+            counted: Vec::new(),
             bytes: 0,
             // So that what is kept leaves enough for what is to come.
             most: (self.budget.memory_left() / 8).min(MAX_BYTES),
         });
+        let before = self.counted_samples();
         let streamed = evaluator.stream_anew(node, steps, &mut |tag, column| {
             vector = match vector.take() {
                 Some(vector) => vector.with(tag, column, self.budget)?,
@@ -132,8 +139,10 @@ impl Evaluator<'_> {
             .merge_moved(&annotations, node.pos, node.pos);
         streamed?;
         if let Some(vector) = vector {
+            let pairs = self.counted_samples().into_iter().zip(before);
             let vector = Vector {
                 annotations,
+                counted: pairs.map(|(after, before)| after - before).collect(),
                 ..vector
             };
             shared.put(slot, vector);

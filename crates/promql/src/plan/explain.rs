@@ -19,6 +19,8 @@ pub struct Explained {
     pub pos: Option<Pos>,
     /// Whether it is the same at every step, so that it is computed once.
     pub once: bool,
+    /// Of vectors that the query has more than once: which of them it is.
+    pub shared: Option<usize>,
     /// What it took, where that was measured and it was evaluated.
     pub took: Option<Took>,
     /// What it is computed from.
@@ -42,6 +44,8 @@ pub struct Took {
     pub own: Duration,
     /// Threads that it ran on.
     pub threads: usize,
+    /// Whether it was not computed: it had been kept where the query has it first.
+    pub reused: bool,
 }
 
 impl Plan {
@@ -72,6 +76,9 @@ impl Explained {
         if self.once {
             out.push_str(" (once)");
         }
+        if let Some(slot) = self.shared {
+            write!(out, " (kept: {slot})")?;
+        }
         if let Some(took) = &self.took {
             write!(out, ": {took}")?;
         }
@@ -98,6 +105,9 @@ impl fmt::Display for Took {
             )?;
         }
         write!(out, "{:.1?} alone, {:.1?} in all", self.own, self.total)?;
+        if self.reused {
+            out.write_str(", reused")?;
+        }
         if self.threads > 1 {
             write!(out, ", on {} threads", self.threads)?;
         }
@@ -169,11 +179,11 @@ fn explain(node: &Node, observer: &Observer<'_>, once: bool) -> Explained {
         NodeKind::Invariant(_) => (String::new(), Vec::new()),
     };
     let took = took(node, observer, &children);
-    let kept = node.shared.map(|slot| format!(" (kept: {slot})"));
     Explained {
-        what: what + &kept.unwrap_or_default(),
+        what,
         pos: Some(node.pos),
         once,
+        shared: node.shared,
         took,
         children,
     }
@@ -197,6 +207,7 @@ fn took(node: &Node, observer: &Observer<'_>, children: &[Explained]) -> Option<
         total: seen.time,
         own: seen.time.saturating_sub(below_time),
         threads: seen.threads.len(),
+        reused: seen.reused,
     })
 }
 
@@ -211,6 +222,7 @@ fn explain_source(source: &RangeSource, observer: &Observer<'_>, once: bool) -> 
                 total: seen.time,
                 own: seen.time,
                 threads: seen.threads.len(),
+                reused: false,
             });
             Explained {
                 what: format!(
@@ -220,6 +232,7 @@ fn explain_source(source: &RangeSource, observer: &Observer<'_>, once: bool) -> 
                 ),
                 pos: None,
                 once,
+                shared: None,
                 took,
                 children: Vec::new(),
             }
@@ -246,6 +259,7 @@ fn explain_subquery(subquery: &SubqueryNode, observer: &Observer<'_>, once: bool
         ),
         pos: None,
         once,
+        shared: None,
         took,
         children: vec![input],
     }

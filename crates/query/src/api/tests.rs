@@ -595,6 +595,12 @@ async fn samples_are_counted_by_step() {
     check("sum(up) + vector(1)", 6, "[[100,2],[110,2],[120,2]]").await;
     check("up offset 105s", 4, "[[100,0],[110,2],[120,2]]").await;
     check("up / on (job) up", 12, "[[100,4],[110,4],[120,4]]").await;
+    check(
+        "sum(rate(up[25s])) / (1 + sum(rate(up[25s])))",
+        36,
+        "[[100,12],[110,12],[120,12]]",
+    )
+    .await;
     // All in each window, though windows overlap.
     check("rate(up[25s])", 18, "[[100,6],[110,6],[120,6]]").await;
     // What is computed once counts at each step.

@@ -101,6 +101,9 @@ pub(super) fn explain(explained: &Explained, form: Form) -> Value {
 
 fn tree(explained: &Explained) -> Value {
     let mut node = json!({"node": explained.what, "once": explained.once});
+    if let Some(slot) = explained.shared {
+        node["shared"] = slot.into();
+    }
     if let Some(pos) = explained.pos {
         node["position"] = json!([pos.start, pos.end]);
     }
@@ -119,6 +122,9 @@ fn measured(node: &mut Value, took: &Took) {
     node["selfSeconds"] = took.own.as_secs_f64().into();
     node["totalSeconds"] = took.total.as_secs_f64().into();
     node["threads"] = took.threads.into();
+    if took.reused {
+        node["reused"] = true.into();
+    }
 }
 
 /// A time in seconds, whole ones without a fraction.

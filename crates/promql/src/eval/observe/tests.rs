@@ -24,6 +24,7 @@ const QUERIES: &[&str] = &[
     "label_replace(x, \"new\", \"$1\", \"instance\", \"(.).*\")",
     "timestamp(x) and x > 3",
     "absent_over_time(y[5m])",
+    "sum(rate(x[3m])) / (sum(rate(x[3m])) + count(x))",
 ];
 
 /// Forty series of two jobs, a sample a minute, some of them missing.
@@ -114,6 +115,22 @@ fn helpers_are_seen_as_well() {
             }
         }
     }
+}
+
+#[test]
+fn what_was_kept_counts_again() {
+    let time = QueryTime::range(0, 840_000, 70_000);
+    let (once, _, _) = observed("rate(x[3m])", time, Cores::default());
+    let query = "sum(rate(x[3m])) / avg(rate(x[3m]))";
+    let (twice, nodes, _) = observed(query, time, Cores::default());
+    let expected: Vec<u64> = once.iter().map(|count| 2 * count).collect();
+    assert_eq!(twice, expected);
+    let kept = nodes
+        .iter()
+        .filter(|node| node.starts_with("range function rate"));
+    let kept: Vec<&String> = kept.collect();
+    assert_eq!(kept.len(), 2, "{nodes:?}");
+    assert!(kept.iter().all(|node| !node.ends_with("None")), "{kept:?}");
 }
 
 #[test]
