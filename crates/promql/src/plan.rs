@@ -307,3 +307,6 @@ impl Select {
         format!("{name}{{{}}}", matchers.join(","))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -351,6 +351,15 @@ fn push_labels(node: &mut Node, wanted: Option<&[Arc<str>]>) {
                 .iter_mut()
                 .for_each(|param| push_labels(param, None));
         }
+        // These see only whether there is anything, or what the one value is.
+        NodeKind::Special(Special::Absent | Special::AbsentOverTime | Special::Scalar, args) => {
+            for arg in args {
+                match &mut arg.kind {
+                    NodeKind::Window(source) => push_source(source, Some(&[])),
+                    _ => push_labels(arg, Some(&[])),
+                }
+            }
+        }
         NodeKind::Special(_, args) => args.iter_mut().for_each(|arg| push_labels(arg, None)),
         NodeKind::ScalarBinary(_, lhs, rhs) => {
             push_labels(lhs, None);
