@@ -129,15 +129,16 @@ fn run(
     text: &str,
     source: &dyn Queryable,
     time: QueryTime,
+    options: EvalOptions,
     limits: &EvalLimits,
 ) -> Result<Evaluation, EvalError> {
-    let options = ParseOptions {
+    let parsing = ParseOptions {
         experimental: true,
         ..ParseOptions::default()
     };
-    let query = Query::parse(text, &options).expect("a query");
+    let query = Query::parse(text, &parsing).expect("a query");
     let clock = ManualClock::new(1_000);
-    query.evaluate(source, time, EvalOptions::default(), limits, &clock)
+    query.evaluate(source, time, options, limits, &clock)
 }
 
 /// What there is to be compared.
@@ -156,14 +157,20 @@ fn outcome(result: Result<Evaluation, EvalError>, text: &str) -> impl PartialEq 
     })
 }
 
-fn check_same(text: &str, source: &dyn Queryable, time: QueryTime, limits: &EvalLimits) {
-    let alone = outcome(run(text, source, time, limits), text);
+fn check_same(
+    text: &str,
+    source: &dyn Queryable,
+    time: QueryTime,
+    options: EvalOptions,
+    limits: &EvalLimits,
+) {
+    let alone = outcome(run(text, source, time, options, limits), text);
     for cores in [2, 4] {
         let limits = EvalLimits {
             cores: Cores::eager(cores),
             ..limits.clone()
         };
-        let helped = outcome(run(text, source, time, &limits), text);
+        let helped = outcome(run(text, source, time, options, &limits), text);
         assert!(helped == alone, "{text}: {helped:?} is not {alone:?}");
     }
 }
@@ -176,6 +183,7 @@ proptest! {
         seed: u64,
         query in prop::sample::select(QUERIES),
         instant: bool,
+        delayed_name_removal: bool,
         max_samples in prop::sample::select(vec![0usize, 0, 10, 50, 200, 1000]),
         max_memory_bytes in prop::sample::select(vec![0usize, 0, 3_000, 20_000, 100_000]),
         broken in prop::option::of(0usize..60),
@@ -186,10 +194,11 @@ proptest! {
             QueryTime::range(100_000, 800_000, 70_000)
         };
         let limits = EvalLimits { max_samples, max_memory_bytes, ..EvalLimits::default() };
+        let options = EvalOptions { delayed_name_removal, ..EvalOptions::default() };
         let storage = storage(series, seed);
-        check_same(query, &storage, time, &limits);
+        check_same(query, &storage, time, options, &limits);
         if let Some(at) = broken {
-            check_same(query, &Broken { storage, at, panics: seed % 2 == 0 }, time, &limits);
+            check_same(query, &Broken { storage, at, panics: seed % 2 == 0 }, time, options, &limits);
         }
     }
 }
@@ -315,7 +324,13 @@ fn helpers_end_with_the_query() {
             cores: Cores::eager(4),
             ..EvalLimits::default()
         };
-        let failed = run("sum(x)", &source, QueryTime::instant(400_000), &limits);
+        let failed = run(
+            "sum(x)",
+            &source,
+            QueryTime::instant(400_000),
+            EvalOptions::default(),
+            &limits,
+        );
         assert_eq!(failed.expect_err("an error"), EvalError::Canceled, "{at}");
         // All that were lent came back.
         assert_eq!(limits.cores.lend(10).map(|lent| lent.count()), Some(4));
@@ -336,7 +351,8 @@ fn what_is_computed_ahead_is_bounded() {
             max_memory_bytes,
             ..EvalLimits::default()
         };
-        let done = run("sum(x)", &storage, time, &limits).expect("an answer");
+        let done =
+            run("sum(x)", &storage, time, EvalOptions::default(), &limits).expect("an answer");
         done.stats.peak_memory_bytes
     };
     let alone = peak(Cores::default(), 0);
