@@ -8,9 +8,10 @@
 #![expect(clippy::panic, reason = "a panic is how a test fails")]
 
 use std::io::Write as _;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use model::ErrorKind;
-use model::time::ManualClock;
+use model::time::{Clock, ManualClock, TimestampMs};
 use promql::memory::MemoryStorage;
 use promql::{
     CancelFlag, EvalError, EvalLimits, EvalOptions, Evaluation, ParseOptions, Query, QueryTime,
@@ -93,6 +94,16 @@ fn time(moment: Moment) -> QueryTime {
     }
 }
 
+/// A clock that goes on by a millisecond each time it is looked at.
+#[derive(Debug, Default)]
+struct TickingClock(AtomicI64);
+
+impl Clock for TickingClock {
+    fn now_ms(&self) -> TimestampMs {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
 /// One query.
 struct Case<'a> {
     storage: &'a MemoryStorage,
@@ -132,14 +143,17 @@ impl Case<'_> {
     }
 
     fn evaluate(&self, query: &Query, limits: &EvalLimits) -> Result<Evaluation, EvalError> {
+        self.evaluate_by(query, limits, &ManualClock::new(1_000))
+    }
+
+    fn evaluate_by(
+        &self,
+        query: &Query,
+        limits: &EvalLimits,
+        clock: &(dyn Clock + Sync),
+    ) -> Result<Evaluation, EvalError> {
         let options = EvalOptions::default();
-        query.evaluate(
-            self.storage,
-            self.time,
-            options,
-            limits,
-            &ManualClock::new(1_000),
-        )
+        query.evaluate(self.storage, self.time, options, limits, clock)
     }
 
     /// Within whatever it may hold, it gives the same, or says which limit it met. How much it
@@ -231,6 +245,18 @@ impl Case<'_> {
         match self.evaluate(query, &late) {
             Err(EvalError::Timeout) => {}
             other => return Err(format!("it is late, and goes on: {other:?}")),
+        }
+        // Some time on the way: the clock ticks whenever it is looked at.
+        for deadline_ms in [1, 2, 4] {
+            let late = EvalLimits {
+                deadline_ms: Some(deadline_ms),
+                ..EvalLimits::default()
+            };
+            match self.evaluate_by(query, &late, &TickingClock::default()) {
+                Err(EvalError::Timeout) => {}
+                Ok(done) if format!("{:?}", done.value) == format!("{:?}", whole.value) => {}
+                other => return Err(format!("it is late on the way, and gives {other:?}")),
+            }
         }
         let canceled = EvalLimits {
             cancel: CancelFlag::default(),
