@@ -30,7 +30,7 @@ const LEAST_SHARE: usize = 70;
 
 /// Of a hundred queries, at most so many may fall under a known difference: else rules hide what
 /// should be compared.
-const MOST_KNOWN: usize = 5;
+const MOST_KNOWN: usize = 1;
 
 /// Disagreements that are shown.
 const MOST_SHOWN: usize = 10;

@@ -15,7 +15,7 @@ mod natives;
 pub mod storage;
 mod generate;
 mod selectors;
-mod functions;
+pub mod functions;
 mod aggregations;
 mod operators;
 mod modern;

@@ -2,7 +2,7 @@
 
 use super::pair::Outcome;
 use crate::answer::{Answer, Key, Tolerance};
-use crate::promqlgen::{Dialect, Expr, Moment};
+use crate::promqlgen::{Dialect, Expr, Moment, functions};
 
 /// What functions of the C library and of Go's, and sums in another order, differ by.
 const RELATIVE: f64 = 1e-9;
@@ -10,6 +10,17 @@ const RELATIVE: f64 = 1e-9;
 const RELATIVE_OF_DATES: f64 = 1e-5;
 /// What may be left of terms that cancel out, where they come from means or lines.
 const ABSOLUTE: f64 = 1e-9;
+
+/// Whether its values are no multiples of an eighth, as all of the data are that can cancel out.
+fn is_inexact(expr: &Expr) -> bool {
+    let inexact = |op: &str| matches!(op, "/" | "^" | "atan2");
+    match expr {
+        Expr::Binary { op, .. } => inexact(op),
+        Expr::Chain(_, rest) => rest.iter().any(|(op, _)| inexact(op)),
+        Expr::Call(name, ..) => functions::is_noisy(name),
+        _ => false,
+    }
+}
 
 /// How much the answers to a query may differ.
 fn tolerance(query: &Expr) -> Tolerance {
@@ -32,13 +43,19 @@ fn tolerance(query: &Expr) -> Tolerance {
         _ => false,
     };
     let deviates = query.any(&deviates);
+    let sums = |expr: &Expr| match expr {
+        Expr::Aggregate { op, .. } => *op == "sum",
+        Expr::Call(name, ..) => *name == "sum_over_time",
+        _ => false,
+    };
+    let sums = query.any(&sums) && query.any(&is_inexact);
     Tolerance {
         relative: if deviates && query.any(&dates) {
             RELATIVE_OF_DATES
         } else {
             RELATIVE
         },
-        absolute: if deviates || query.any(&means) {
+        absolute: if deviates || sums || query.any(&means) {
             ABSOLUTE
         } else {
             0.0

@@ -61,6 +61,11 @@ const NOISY_ELEMENT: &[&str] = &[
     "cosh", "tanh", "asinh", "acosh", "atanh", "deg", "rad",
 ];
 
+/// Whether engines may compute a function's last bits otherwise.
+pub fn is_noisy(name: &str) -> bool {
+    NOISY_RANGE.contains(&name) || NOISY_ELEMENT.contains(&name) || name == "histogram_quantile"
+}
+
 /// Takes `@` off a selector or subquery.
 fn without_at(expr: &mut Expr) {
     if let Expr::Select { place, .. } | Expr::Subquery { place, .. } = expr {

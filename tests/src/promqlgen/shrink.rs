@@ -16,8 +16,24 @@ pub fn smaller(expr: &Expr, moment: Moment) -> Vec<Expr> {
     parts(expr, &mut found);
     found.retain(allowed);
     found.extend(simplified(expr));
+    found.retain(|expr| !expr.any(&keeps_name_of_angle));
     found.dedup();
     found
+}
+
+/// Whether `atan2` has an operand with a metric name, which the generator avoids.
+fn keeps_name_of_angle(expr: &Expr) -> bool {
+    let Expr::Binary {
+        op: "atan2",
+        lhs,
+        rhs,
+        ..
+    } = expr
+    else {
+        return false;
+    };
+    let named = |side: &Expr| side.kind() == Kind::Vector && !matches!(side, Expr::Chain(..));
+    named(lhs) || named(rhs)
 }
 
 /// Everything within it, from the leaves up, each once in a row.

@@ -52,7 +52,9 @@ pub(super) fn explains(pair: &Pair, found: &Disagreement) -> bool {
             return theirs == 0.0 && ours.is_some_and(f64::is_nan);
         }
         ours.is_some_and(|ours| {
-            ours.is_nan() && theirs.is_nan() || (ours - theirs).abs() <= 1e-9 * ours.abs()
+            ours == theirs
+                || ours.is_nan() && theirs.is_nan()
+                || (ours - theirs).abs() <= 1e-9 * ours.abs()
         })
     })
 }
