@@ -9,6 +9,9 @@ use crate::ast::{At, Grouping};
 use crate::eval::Observer;
 use crate::parse::format_duration_ms;
 
+/// Deeper levels are indented no further: a chain of operators is as deep as it is long.
+const MAX_INDENT: usize = 60;
+
 /// A node of a plan, in words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explained {
@@ -72,7 +75,7 @@ impl fmt::Display for Explained {
 
 impl Explained {
     fn write_at(&self, level: usize, out: &mut String) -> fmt::Result {
-        write!(out, "{}{}", "  ".repeat(level), self.what)?;
+        write!(out, "{}{}", "  ".repeat(level.min(MAX_INDENT)), self.what)?;
         if self.once {
             out.push_str(" (once)");
         }

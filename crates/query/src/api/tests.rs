@@ -407,7 +407,7 @@ async fn the_deepest_queries_are_answered() {
     ];
     for query in queries {
         for path in ["query", "format_query", "parse_query"] {
-            let form = format!("query={}", encode(&query));
+            let form = format!("query={}&explain=1", encode(&query));
             let request = post(&format!("/api/v1/{path}"), form);
             // The trees are deeper than what reads JSON here would go.
             let response = api.router().oneshot(request).await.unwrap();
