@@ -61,7 +61,7 @@ impl Shared {
 
 impl Shared {
     /// Counts a use; returns what is kept, and how often it will be used again.
-    fn take(&self, slot: usize, steps: Steps) -> (Option<Rc<Vector>>, usize) {
+    fn take(&self, slot: usize, steps: Steps, budget: &Budget<'_>) -> (Option<Rc<Vector>>, usize) {
         let mut slots = self.0.borrow_mut();
         let Some(slot) = slots.get_mut(slot) else {
             return (None, 0);
@@ -72,12 +72,22 @@ impl Shared {
         } else {
             slot.kept.clone()
         };
-        (kept.filter(|kept| kept.steps == steps), slot.uses)
+        match kept {
+            Some(kept) if kept.steps == steps => (Some(kept), slot.uses),
+            Some(other) if slot.uses == 0 => {
+                budget.release(other.bytes);
+                (None, 0)
+            }
+            _ => (None, slot.uses),
+        }
     }
 
-    fn put(&self, slot: usize, vector: Vector) {
-        if let Some(slot) = self.0.borrow_mut().get_mut(slot) {
-            slot.kept = Some(Rc::new(vector));
+    /// Keeps a vector in place of one that was kept for other steps.
+    fn put(&self, slot: usize, vector: Vector, budget: &Budget<'_>) {
+        if let Some(slot) = self.0.borrow_mut().get_mut(slot)
+            && let Some(before) = slot.kept.replace(Rc::new(vector))
+        {
+            budget.release(before.bytes);
         }
     }
 }
@@ -92,7 +102,7 @@ impl Evaluator<'_> {
         steps: Steps,
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
-        match shared.take(slot, steps) {
+        match shared.take(slot, steps, self.budget) {
             (Some(kept), _) => {
                 self.observe_reuse(node, &kept.counted);
                 self.observe_stream(node, sink, |sink| self.stream_kept(kept, node.pos, sink))
@@ -145,7 +155,7 @@ impl Evaluator<'_> {
                 counted: pairs.map(|(after, before)| after - before).collect(),
                 ..vector
             };
-            shared.put(slot, vector);
+            shared.put(slot, vector, self.budget);
         }
         Ok(())
     }

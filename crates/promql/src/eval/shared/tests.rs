@@ -6,6 +6,11 @@ use model::labels::{Labels, METRIC_NAME};
 use model::select::{SelectError, SelectRequest, SeriesSet};
 use model::time::ManualClock;
 
+use super::{Shared, Vector};
+use crate::annotations::{Annotations, Pos};
+use crate::eval::budget::Budget;
+use crate::eval::column::{Column, Steps};
+use crate::eval::tag::Tag;
 use crate::eval::{EvalLimits, EvalOptions, Evaluation, QueryTime, Queryable, evaluate};
 use crate::memory::MemoryStorage;
 use crate::parse::{ParseOptions, parse};
@@ -128,4 +133,34 @@ fn what_differs_is_not_taken_for_the_same() {
     // Functions of the engine look at what their arguments are.
     check("timestamp(a) + timestamp(a)", 1);
     check("absent(a) or absent(a)", 1);
+}
+
+#[test]
+fn what_was_kept_for_other_steps_is_given_back() {
+    let (limits, clock) = (EvalLimits::default(), ManualClock::new(0));
+    let budget = Budget::new(&limits, &clock);
+    let (one, many) = (Steps::instant(0), Steps::range(0, 10, 1));
+    let vector = |steps| {
+        let empty = Vector {
+            steps,
+            pos: Pos::default(),
+            series: Vec::new(),
+            annotations: Annotations::default(),
+            counted: Vec::new(),
+            bytes: 0,
+            most: usize::MAX,
+        };
+        let kept = empty.with(Tag::of(&Labels::empty()), &Column::absent(1), &budget);
+        kept.expect("memory").expect("room")
+    };
+    let shared = Shared::new(&[3]);
+    assert!(shared.take(0, one, &budget).0.is_none());
+    shared.put(0, vector(one), &budget);
+    let held = budget.memory();
+    assert!(held > 0);
+    assert!(shared.take(0, many, &budget).0.is_none());
+    shared.put(0, vector(many), &budget);
+    assert_eq!(budget.memory(), held);
+    assert!(shared.take(0, one, &budget).0.is_none());
+    assert_eq!(budget.memory(), 0);
 }
