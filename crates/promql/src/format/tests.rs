@@ -196,3 +196,23 @@ fn each_kind_is_broken_in_its_own_way() {
         &format!("max_over_time(\n  (\n      {x}\n    +\n      {x}\n  )[1h:1m]\n)"),
     );
 }
+
+#[test]
+fn what_is_long_and_deep_is_broken_into_lines() {
+    let wide = "\u{e4}".repeat(14_000);
+    for text in [
+        format!("x{{a=\"{wide}\"}}{}", " + 1".repeat(999)),
+        format!("{}x{{a=\"{wide}\"}}", "-".repeat(999)),
+    ] {
+        let expr = parse(&text, &options()).expect("a query");
+        assert_eq!(expr.to_string(), text);
+        let pretty = expr.pretty();
+        assert!(pretty.lines().count() > text.matches(" + ").count());
+        let longer = ParseOptions {
+            max_bytes: usize::MAX,
+            ..options()
+        };
+        let again = parse(&pretty, &longer).expect("a query");
+        assert_eq!(again.to_string(), text);
+    }
+}
