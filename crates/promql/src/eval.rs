@@ -18,6 +18,7 @@ mod parallel;
 mod shared;
 mod select;
 mod smooth;
+mod made;
 mod collect;
 mod scalar;
 mod special;

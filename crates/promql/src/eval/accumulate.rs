@@ -8,21 +8,23 @@ use model::histogram::{
     ResetHint,
 };
 
+use super::budget::Held;
 use super::column::{Column, histogram_bytes, is_absent};
+use super::{EvalError, made};
 use crate::annotations::{Annotations, Note, Pos};
 use crate::ast::AggregateOp;
 
 /// Where a fold says what is odd, and what it took.
-pub(super) struct Fold<'a> {
+pub(super) struct Fold<'a, 'b> {
     /// Takes notes.
     pub annotations: &'a RefCell<Annotations>,
     /// Where the aggregated expression stands.
     pub pos: Pos,
-    /// Bytes taken on the way.
-    pub charged: usize,
+    /// What groups take.
+    pub held: &'a mut Held<'b>,
 }
 
-impl Fold<'_> {
+impl Fold<'_, '_> {
     fn note(&self, note: &Note<'_>) {
         self.annotations.borrow_mut().add(self.pos, note);
     }
@@ -92,7 +94,11 @@ impl Accumulator {
     }
 
     /// Folds one series in.
-    pub(super) fn add(&mut self, column: &Column, fold: &mut Fold<'_>) {
+    pub(super) fn add(
+        &mut self,
+        column: &Column,
+        fold: &mut Fold<'_, '_>,
+    ) -> Result<(), EvalError> {
         let floats = || self.cells.len();
         debug_assert_eq!(floats(), column.len());
         match self.op {
@@ -116,10 +122,10 @@ impl Accumulator {
             _ => self.each_float(column, |_, _| {}),
         }
         if column.histograms.is_empty() {
-            return;
+            return Ok(());
         }
         match self.op {
-            AggregateOp::Sum | AggregateOp::Avg => self.add_histograms(column, fold),
+            AggregateOp::Sum | AggregateOp::Avg => self.add_histograms(column, fold)?,
             AggregateOp::Count | AggregateOp::Group => {
                 for (step, _) in &column.histograms {
                     self.cells[*step as usize].count += 1;
@@ -127,6 +133,7 @@ impl Accumulator {
             }
             op => fold.note(&Note::HistogramIgnoredInAggregation(op.name())),
         }
+        Ok(())
     }
 
     #[inline]
@@ -139,13 +146,19 @@ impl Accumulator {
         }
     }
 
-    fn add_histograms(&mut self, column: &Column, fold: &mut Fold<'_>) {
+    fn add_histograms(
+        &mut self,
+        column: &Column,
+        fold: &mut Fold<'_, '_>,
+    ) -> Result<(), EvalError> {
         if self.histograms.is_empty() {
             self.histograms
                 .resize_with(self.cells.len(), HistogramCell::default);
-            fold.charged += self.cells.len() * size_of::<HistogramCell>();
+            let bytes = self.cells.len() * size_of::<HistogramCell>();
+            fold.held.charge(bytes)?;
         }
-        for (step, histogram) in &column.histograms {
+        for (made, (step, histogram)) in column.histograms.iter().enumerate() {
+            made::check(fold.held.budget(), made)?;
             let cell = &mut self.histograms[*step as usize];
             if cell.sum.is_none() && self.cells[*step as usize].count > 0 {
                 // Behind a float it only spoils the result.
@@ -153,17 +166,18 @@ impl Accumulator {
                 continue;
             }
             if cell.sum.is_none() {
-                fold.charged += 2 * histogram_bytes(histogram);
+                fold.held.charge(2 * histogram_bytes(histogram))?;
             }
             let floats = self.cells[*step as usize].count > 0;
             let was_compatible = !cell.incompatible;
             cell.add(histogram, self.op == AggregateOp::Avg, &self.metric, fold);
             cell.incompatible_with_floats |= floats && was_compatible && cell.incompatible;
         }
+        Ok(())
     }
 
     /// The value of the group at each step.
-    pub(super) fn finish(self, fold: &mut Fold<'_>) -> Column {
+    pub(super) fn finish(self, fold: &Fold<'_, '_>) -> Column {
         let mut column = Column::absent(self.cells.len());
         let mut histograms = self.histograms;
         for (step, cell) in self.cells.iter().enumerate() {
@@ -238,7 +252,7 @@ impl Cell {
 }
 
 impl HistogramCell {
-    fn add(&mut self, histogram: &FloatHistogram, mean: bool, metric: &str, fold: &Fold<'_>) {
+    fn add(&mut self, histogram: &FloatHistogram, mean: bool, metric: &str, fold: &Fold<'_, '_>) {
         self.count += 1;
         if self.incompatible {
             return;

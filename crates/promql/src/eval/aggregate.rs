@@ -55,21 +55,21 @@ impl<'a> Evaluator<'a> {
             let mut fold = Fold {
                 annotations: self.annotations,
                 pos,
-                charged: 0,
+                held: &mut held,
             };
-            accumulators[group].add(column, &mut fold);
-            held.charge(fold.charged)
+            accumulators[group].add(column, &mut fold)
         })?;
         drop(held);
+        let mut held = self.budget.hold();
         let mut collected = Collected::new(self);
         for (accumulator, (labels, goes)) in accumulators.into_iter().zip(groups.into_labels()) {
             self.budget.check()?;
-            let mut fold = Fold {
+            let fold = Fold {
                 annotations: self.annotations,
                 pos,
-                charged: 0,
+                held: &mut held,
             };
-            let column = accumulator.finish(&mut fold);
+            let column = accumulator.finish(&fold);
             if !column.is_empty() {
                 collected.keep(Kept {
                     labels,

@@ -57,7 +57,7 @@ impl Evaluator<'_> {
                 (Special::Pi, _) => Ok(ScalarColumn::Const(std::f64::consts::PI)),
                 (Special::Start, _) => Ok(seconds(self.time.start)),
                 (Special::End, _) => Ok(seconds(self.time.end)),
-                (Special::Range, _) => Ok(seconds(self.time.end - self.time.start)),
+                (Special::Range, _) => Ok(seconds(self.time.end.saturating_sub(self.time.start))),
                 (Special::Step, _) => Ok(seconds(if self.time.instant {
                     0
                 } else {

@@ -1,6 +1,8 @@
 //! Selectors: from stored samples to columns and windows.
 
-use model::histogram::ResetHint;
+use std::sync::Arc;
+
+use model::histogram::{FloatHistogram, ResetHint};
 use model::sample::is_stale;
 use model::select::{SelectRequest, SeriesSamples};
 use model::time::{TimeRange, TimestampMs};
@@ -217,7 +219,7 @@ pub(super) fn broadcast(column: &mut Column, steps: usize) {
     column.floats.resize(steps, value);
     if let Some((_, histogram)) = column.histograms.pop() {
         for step in 0..steps {
-            column.push_histogram(step, std::sync::Arc::clone(&histogram));
+            column.push_histogram(step, Arc::clone(&histogram));
         }
     }
 }
@@ -255,7 +257,7 @@ fn newest(
             }
             match what {
                 Yield::Value | Yield::FloatTime => {
-                    out.push_histogram(step, std::sync::Arc::clone(&point.histogram));
+                    out.push_histogram(step, Arc::clone(&point.histogram));
                 }
                 Yield::Time => out.floats[step] = seconds(point.t),
                 Yield::Start => out.floats[step] = seconds(point.start),
@@ -311,11 +313,23 @@ fn to_samples(column: &mut Column, steps: Steps, samples: &mut SeriesSamples) {
             samples.values.push(*value);
         }
     }
+    // The last one found, and the same without its hint.
+    let mut unhinted: Option<(Arc<FloatHistogram>, Arc<FloatHistogram>)> = None;
     for (step, mut histogram) in column.histograms.drain(..) {
         // A sample may come back at several steps or at none, so that its hint says nothing of the
         // sample before it.
         if matches!(histogram.reset_hint, ResetHint::Reset | ResetHint::NotReset) {
-            std::sync::Arc::make_mut(&mut histogram).reset_hint = ResetHint::Unknown;
+            match &unhinted {
+                // What is at many steps is copied once.
+                Some((found, copy)) if Arc::ptr_eq(found, &histogram) => {
+                    histogram = Arc::clone(copy);
+                }
+                _ => {
+                    let found = (Arc::strong_count(&histogram) > 1).then(|| Arc::clone(&histogram));
+                    Arc::make_mut(&mut histogram).reset_hint = ResetHint::Unknown;
+                    unhinted = found.map(|found| (found, Arc::clone(&histogram)));
+                }
+            }
         }
         samples.histograms.push(model::select::HistogramPoint {
             t: steps.time(step as usize),

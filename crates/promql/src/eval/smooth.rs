@@ -6,11 +6,12 @@ use model::histogram::ResetHint;
 use model::select::{HistogramPoint, SeriesSamples};
 use model::time::{TimeRange, TimestampMs};
 
+use super::budget::Budget;
 use super::column::{Column, Steps};
 use super::kernel::{KernelContext, Windows};
 use super::select::{broadcast, drop_stale};
 use super::stream::Sink;
-use super::{EvalError, Evaluator};
+use super::{EvalError, Evaluator, made};
 use crate::annotations::{Note, Pos};
 use crate::ast::Edge;
 use crate::functions::interpolate;
@@ -69,6 +70,7 @@ impl Evaluator<'_> {
         self.each_series(select, range, |tag, samples| {
             drop_stale(samples);
             out.reset(own.count);
+            let _made = self.hold_made(own.count, &samples.histograms)?;
             {
                 let mut annotations = self.annotations.borrow_mut();
                 let mut context = KernelContext {
@@ -78,7 +80,14 @@ impl Evaluator<'_> {
                     args: &[pos],
                     annotations: &mut annotations,
                 };
-                smooth(samples, select.offset_ms, lookback, &mut out, &mut context);
+                smooth(
+                    samples,
+                    select.offset_ms,
+                    lookback,
+                    &mut out,
+                    &mut context,
+                    self.budget,
+                )?;
             }
             self.budget.stopped()?;
             if fixed.is_some() {
@@ -177,10 +186,12 @@ fn smooth(
     lookback: i64,
     out: &mut Column,
     context: &mut KernelContext<'_>,
-) {
+    budget: &Budget<'_>,
+) -> Result<(), EvalError> {
     let (ts, values, points) = (&samples.ts, &samples.values, &samples.histograms);
     let steps = context.steps;
     for step in 0..steps.count {
+        made::check(budget, step)?;
         let now = steps.time(step).saturating_sub(offset);
         let (oldest, newest) = (now.saturating_sub(lookback), now.saturating_add(lookback));
         let from = ts.partition_point(|t| *t <= oldest);
@@ -199,6 +210,7 @@ fn smooth(
             out.push_histogram(step, histogram);
         }
     }
+    Ok(())
 }
 
 fn smooth_float(ts: &[TimestampMs], values: &[f64], now: TimestampMs) -> Option<f64> {

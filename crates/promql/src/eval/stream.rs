@@ -1,6 +1,6 @@
 //! Streams of series: each node pushes its series, as columns, into a sink.
 
-use super::budget::MANY_STEPS;
+use super::budget::{Budget, MANY_STEPS};
 use super::collect::{Collected, Merged};
 use super::column::{Column, ScalarColumn, Steps, is_absent};
 use super::kernel::{Interrupt, KernelContext, Special};
@@ -9,7 +9,7 @@ use super::parallel::selector_of;
 use super::select::{Yield, broadcast};
 use super::smooth::check_edge;
 use super::tag::{HashedSet, Tag};
-use super::{EvalError, Evaluator};
+use super::{EvalError, Evaluator, made};
 use crate::annotations::Note;
 use crate::ast::Edge;
 use crate::plan::{ElementCall, Node, NodeKind, RangeCall, Select, VectorScalar};
@@ -80,7 +80,8 @@ impl Evaluator<'_> {
             NodeKind::Negate(input) => {
                 self.distinct(delayed || input.stays_distinct(), steps, sink, |sink| {
                     self.stream(input, steps, &mut |tag, column| {
-                        negate(column);
+                        let _made = self.hold_copies(column)?;
+                        negate(column, self.budget)?;
                         sink(self.nameless(tag), column)
                     })
                 })
@@ -188,6 +189,7 @@ impl Evaluator<'_> {
         let interrupt = Interrupt::new(&stop);
         self.stream_windows(&call.source, steps, &mut |tag, samples, windows| {
             out.reset(steps.count);
+            let _made = self.hold_of_windows(call.name, &samples.histograms, windows)?;
             if call.name == "double_exponential_smoothing" {
                 let mut populated =
                     (0..steps.count).filter(|step| !windows.windows[*step].is_empty());
@@ -279,17 +281,47 @@ impl Evaluator<'_> {
         let drops_name = binary.drops_name();
         self.stream(&binary.vector, steps, &mut |tag, column| {
             self.check_steps(steps)?;
+            let _made = self.hold_copies(column)?;
             if column.histograms.is_empty() && !binary.op.is_trim() {
                 scalar_op_floats(binary, &scalar, column);
             } else {
-                let mut annotations = self.annotations.borrow_mut();
-                scalar_op(node, binary, &scalar, column, &mut annotations);
+                self.scalar_op(node, binary, &scalar, column)?;
             }
             if column.is_empty() {
                 return Ok(());
             }
             sink(if drops_name { self.nameless(tag) } else { tag }, column)
         })
+    }
+
+    /// An operator with a scalar on a column that has histograms.
+    fn scalar_op(
+        &self,
+        node: &Node,
+        binary: &VectorScalar,
+        scalar: &ScalarColumn,
+        column: &mut Column,
+    ) -> Result<(), EvalError> {
+        let mut annotations = self.annotations.borrow_mut();
+        let before = std::mem::take(column);
+        column.reset(before.len());
+        for step in 0..before.len() {
+            made::check(self.budget, step)?;
+            let own = match (before.float(step), before.histogram(step)) {
+                (Some(value), _) => Operand::Float(value),
+                (None, Some(histogram)) => Operand::Histogram(histogram),
+                (None, None) => continue,
+            };
+            let other = Operand::Float(scalar.at(step));
+            let (l, r) = if binary.scalar_left {
+                (other, own)
+            } else {
+                (own, other)
+            };
+            let outcome = operator::apply(binary.op, l, r, node.pos, &mut annotations);
+            put(column, step, outcome, own, binary.return_bool);
+        }
+        Ok(())
     }
 
     /// `timestamp(v)`: of a selector, the times of its samples; else, those of the steps.
@@ -429,13 +461,15 @@ fn looks_like_counter(name: &str) -> bool {
             .any(|s| name.ends_with(s))
 }
 
-fn negate(column: &mut Column) {
+fn negate(column: &mut Column, budget: &Budget<'_>) -> Result<(), EvalError> {
     for value in column.floats.iter_mut().filter(|value| !is_absent(**value)) {
         *value = -*value;
     }
-    for (_, histogram) in &mut column.histograms {
+    for (made, (_, histogram)) in column.histograms.iter_mut().enumerate() {
+        made::check(budget, made)?;
         std::sync::Arc::make_mut(histogram).scale(-1.0);
     }
+    Ok(())
 }
 
 /// An operator with a scalar on a column of floats.
@@ -460,33 +494,6 @@ fn scalar_op_floats(binary: &VectorScalar, scalar: &ScalarColumn, column: &mut C
             Some(true) => {}
             Some(false) => *value = super::column::ABSENT,
         }
-    }
-}
-
-/// The same on a column that has histograms.
-fn scalar_op(
-    node: &Node,
-    binary: &VectorScalar,
-    scalar: &ScalarColumn,
-    column: &mut Column,
-    annotations: &mut crate::annotations::Annotations,
-) {
-    let before = std::mem::take(column);
-    column.reset(before.len());
-    for step in 0..before.len() {
-        let own = match (before.float(step), before.histogram(step)) {
-            (Some(value), _) => Operand::Float(value),
-            (None, Some(histogram)) => Operand::Histogram(histogram),
-            (None, None) => continue,
-        };
-        let other = Operand::Float(scalar.at(step));
-        let (l, r) = if binary.scalar_left {
-            (other, own)
-        } else {
-            (own, other)
-        };
-        let outcome = operator::apply(binary.op, l, r, node.pos, annotations);
-        put(column, step, outcome, own, binary.return_bool);
     }
 }
 

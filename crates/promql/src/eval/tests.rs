@@ -1,5 +1,6 @@
 //! Queries over series in memory.
 
+mod made;
 mod stepwise;
 
 use model::labels::{Labels, METRIC_NAME};
@@ -561,6 +562,33 @@ fn a_canceled_query_ends_soon() {
             });
             println!("{text} canceled after {after} ms: {went_on:?} {failed}");
             assert!(went_on < Duration::from_secs(1), "{text}: {went_on:?}");
+        }
+    }
+}
+
+#[test]
+fn the_ends_of_time_are_no_fault() {
+    for (start, end) in [
+        (i64::MIN, i64::MAX),
+        (i64::MIN, i64::MIN + 5),
+        (i64::MAX - 5, i64::MAX),
+    ] {
+        let time = QueryTime::range(start, end, i64::MAX);
+        for text in [
+            "vector(range())",
+            "y",
+            "y smoothed",
+            "timestamp(y)",
+            "rate(y[5m])",
+            "rate(y[5m] anchored)",
+            "increase(y[5m] smoothed)",
+            "max_over_time(y[5m:1m])",
+            "predict_linear(y[5m], 3600)",
+            "year(vector(time()))",
+            "info(y)",
+        ] {
+            let answer = run(text, time, &EvalLimits::default());
+            assert_ne!(answer.err(), Some(EvalError::Internal), "{text} {start}");
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::eval::column::{Column, Steps, is_absent};
 use crate::eval::operator::{self, Operand, Outcome};
 use crate::eval::stream::put;
 use crate::eval::tag::{HashedMap, Tag};
-use crate::eval::{EvalError, Evaluator};
+use crate::eval::{EvalError, Evaluator, made};
 use crate::plan::VectorVector;
 
 impl<'a> Evaluator<'a> {
@@ -97,12 +97,18 @@ impl Join<'_, '_, '_> {
         many: (&Labels, &Column),
         one: (&Labels, &Column),
     ) -> Result<(), EvalError> {
+        // Pairs of one group may be many more than its series.
+        self.evaluator.budget.check()?;
+        let _made = (
+            self.evaluator.hold_copies(many.1)?,
+            self.evaluator.hold_copies(one.1)?,
+        );
         self.met.clear();
         self.met.resize(self.steps.count, false);
         let column = {
             let mut annotations = self.evaluator.annotations.borrow_mut();
             let mut met = std::mem::take(&mut self.met);
-            let column = self.operate(many.1, one.1, &mut met, &mut annotations);
+            let column = self.operate(many.1, one.1, &mut met, &mut annotations)?;
             self.met = met;
             column
         };
@@ -218,6 +224,7 @@ impl Join<'_, '_, '_> {
         for group in ones.values().filter(|group| group.len() > 1) {
             let mut first: Vec<Option<usize>> = vec![None; self.steps.count];
             for at in group {
+                self.evaluator.budget.check()?;
                 let mut there = vec![false; self.steps.count];
                 mark(&mut there, &one[*at].column);
                 for step in 0..self.steps.count {
@@ -255,7 +262,7 @@ impl Join<'_, '_, '_> {
         one: &Column,
         met: &mut [bool],
         annotations: &mut Annotations,
-    ) -> Column {
+    ) -> Result<Column, EvalError> {
         let (lhs, rhs) = if self.many_left {
             (many, one)
         } else {
@@ -278,9 +285,10 @@ impl Join<'_, '_, '_> {
                     Some(false) => {}
                 }
             }
-            return out;
+            return Ok(out);
         }
         for (step, met) in met.iter_mut().enumerate() {
+            made::check(self.evaluator.budget, step)?;
             let (Some(l), Some(r)) = (operand(lhs, step), operand(rhs, step)) else {
                 continue;
             };
@@ -288,7 +296,7 @@ impl Join<'_, '_, '_> {
             *met = !matches!(outcome, Outcome::Nothing);
             put(&mut out, step, outcome, l, self.binary.return_bool);
         }
-        out
+        Ok(out)
     }
 }
 
