@@ -4,13 +4,11 @@
 //! `TIDEMARK_DIFFERENTIAL_QUERIES` says how many queries each seed makes, and
 //! `TIDEMARK_DIFFERENTIAL_SEED` gives the one seed to use.
 
-#![expect(clippy::panic, reason = "a panic is how a test fails")]
-
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tests::campaign::{number, say};
 use tests::differential::compare;
 use tests::differential::known;
 use tests::differential::pair::Pair;
@@ -75,19 +73,6 @@ fn random_queries_agree_with_prometheus() {
             "too few queries give anything"
         );
     }
-}
-
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|_| panic!("{name} is no number: {text:?}")),
-    )
-}
-
-/// Not `eprintln!`: the harness of `cargo test` swallows that of a test that passes.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 fn run(seed: u64, count: usize) -> Tally {

@@ -7,7 +7,6 @@
 
 #![expect(clippy::panic, reason = "a panic is how a test fails")]
 
-use std::io::Write as _;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use model::ErrorKind;
@@ -17,6 +16,7 @@ use promql::{
     CancelFlag, EvalError, EvalLimits, EvalOptions, Evaluation, ParseOptions, Query, QueryTime,
     QueryValue,
 };
+use tests::campaign::{number, say};
 use tests::promqlgen::{Dialect, Generator, Moment, storage};
 use tests::random::Random;
 
@@ -72,19 +72,6 @@ fn random_queries_keep_their_limits() {
         );
         assert!(tally.cut * 4 > tally.asked, "too few queries meet a limit");
     }
-}
-
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|_| panic!("{name} is no number: {text:?}")),
-    )
-}
-
-/// Not `eprintln!`: the harness of `cargo test` swallows that of a test that passes.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 fn time(moment: Moment) -> QueryTime {

@@ -11,6 +11,7 @@
 
 pub mod wait;
 pub mod random;
+pub mod campaign;
 pub mod http;
 pub mod protobuf;
 pub mod remote_write;

@@ -47,37 +47,43 @@ impl Evaluator<'_> {
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
         let fixed = self.at(select.at);
-        let (first, last) = match fixed {
-            Some(t) => (t, t),
-            None => (steps.start, steps.end()),
-        };
-        let sample_steps = if fixed.is_some() {
-            Steps::instant(first)
-        } else {
-            steps
-        };
+        let own = fixed.map_or(steps, Steps::instant);
         let offset = select.offset_ms;
         let lookback = self.options.lookback_ms;
-        let oldest = first
+        let oldest = own
+            .start
             .saturating_sub(offset)
             .saturating_sub(lookback)
             .saturating_add(1);
-        let range = TimeRange::inclusive(oldest, last.saturating_sub(offset));
+        let range = TimeRange::inclusive(oldest, own.end().saturating_sub(offset));
         let mut out = Column::default();
         self.each_series(select, range, |tag, samples| {
-            out.reset(sample_steps.count);
-            newest(samples, sample_steps, offset, lookback, what, &mut out);
-            if fixed.is_some() {
-                broadcast(&mut out, steps.count);
-            }
-            if out.is_empty() {
-                return Ok(());
-            }
-            if self.counts_samples() {
-                self.count_column(&out);
-            }
-            sink(tag, &mut out)
+            out.reset(own.count);
+            newest(samples, own, offset, lookback, what, &mut out);
+            self.emit(tag, &mut out, fixed.is_some(), steps, sink)
         })
+    }
+
+    /// Hands on what a selector made of a series; where its time is fixed, that is one value for
+    /// all steps.
+    pub(super) fn emit(
+        &self,
+        tag: Tag<'_>,
+        out: &mut Column,
+        is_fixed: bool,
+        steps: Steps,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), EvalError> {
+        if is_fixed {
+            broadcast(out, steps.count);
+        }
+        if out.is_empty() {
+            return Ok(());
+        }
+        if self.counts_samples() {
+            self.count_column(out);
+        }
+        sink(tag, out)
     }
 
     /// Streams the decoded samples of the series of a selector.

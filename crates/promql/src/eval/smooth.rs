@@ -9,7 +9,7 @@ use model::time::{TimeRange, TimestampMs};
 use super::budget::Budget;
 use super::column::{Column, Steps};
 use super::kernel::{KernelContext, Windows};
-use super::select::{broadcast, drop_stale};
+use super::select::drop_stale;
 use super::stream::Sink;
 use super::{EvalError, Evaluator, made};
 use crate::annotations::{Note, Pos};
@@ -90,16 +90,7 @@ impl Evaluator<'_> {
                 )?;
             }
             self.budget.stopped()?;
-            if fixed.is_some() {
-                broadcast(&mut out, steps.count);
-            }
-            if out.is_empty() {
-                return Ok(());
-            }
-            if self.counts_samples() {
-                self.count_column(&out);
-            }
-            sink(tag, &mut out)
+            self.emit(tag, &mut out, fixed.is_some(), steps, sink)
         })
     }
 
