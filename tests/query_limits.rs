@@ -5,8 +5,6 @@
 //! `TIDEMARK_QUERY_LIMITS_QUERIES` says how many queries each seed makes, and
 //! `TIDEMARK_QUERY_LIMITS_SEED` gives the one seed to use.
 
-#![expect(clippy::panic, reason = "a panic is how a test fails")]
-
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use model::ErrorKind;
