@@ -8,7 +8,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashSet};
 use std::ptr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::ThreadId;
 use std::time::Duration;
 
@@ -49,13 +49,17 @@ impl<'a> Observer<'a> {
     pub fn measuring_nodes(mut self, stopwatch: Stopwatch<'a>) -> Self {
         self.nodes = Some(Nodes {
             stopwatch,
+            home: OnceLock::new(),
             seen: Mutex::default(),
         });
         self
     }
 
-    /// Makes room for the counts of so many steps.
+    /// Makes room for the counts of so many steps. To be called on the thread that evaluates.
     pub(super) fn begin(&self, steps: usize) {
+        if let Some(nodes) = &self.nodes {
+            nodes.home.get_or_init(|| std::thread::current().id());
+        }
         if let Some(samples) = &self.samples {
             let mut samples = samples.lock().unwrap_or_else(PoisonError::into_inner);
             samples.clear();
@@ -102,8 +106,11 @@ pub(crate) struct Seen {
     pub points: u64,
     /// Samples loaded.
     pub samples: u64,
-    /// Time spent in it and below it, on all threads.
+    /// Time spent in it and below it, on the thread of the query.
     pub time: Duration,
+    /// The same on other threads: what is above does not run there, so that it does not have this
+    /// time.
+    pub helped: Duration,
     /// Threads that it ran on.
     pub threads: HashSet<ThreadId>,
     /// Whether it was not computed: it was kept from where the query has it too.
@@ -116,6 +123,7 @@ impl Seen {
         self.points += other.points;
         self.samples += other.samples;
         self.time += other.time;
+        self.helped += other.helped;
         self.threads.extend(other.threads);
         self.reused |= other.reused;
     }
@@ -140,6 +148,8 @@ impl Key {
 
 struct Nodes<'a> {
     stopwatch: Stopwatch<'a>,
+    /// The thread of the query.
+    home: OnceLock<ThreadId>,
     seen: Mutex<BTreeMap<Key, Seen>>,
 }
 
@@ -150,7 +160,11 @@ impl Nodes<'_> {
     }
 
     fn add(&self, key: Key, mut seen: Seen) {
-        seen.threads.insert(std::thread::current().id());
+        let thread = std::thread::current().id();
+        seen.threads.insert(thread);
+        if self.home.get().is_some_and(|home| *home != thread) {
+            seen.helped = std::mem::take(&mut seen.time);
+        }
         let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         all.entry(key).or_default().merge(seen);
     }

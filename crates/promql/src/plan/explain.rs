@@ -43,6 +43,8 @@ pub struct Took {
     pub samples: u64,
     /// Time spent in it and below it, on all threads.
     pub total: Duration,
+    /// How much of that on others than the query's own.
+    pub helped: Duration,
     /// Time spent in it alone.
     pub own: Duration,
     /// Threads that it ran on.
@@ -124,7 +126,8 @@ fn explain(node: &Node, observer: &Observer<'_>, once: bool) -> Explained {
         let mut inner = explain(input, observer, true);
         // What repeating its value took is little, and is no node to whoever reads this.
         if let (Some(took), Some(seen)) = (&mut inner.took, observer.node(node)) {
-            took.total = seen.time;
+            took.helped = took.helped.max(seen.helped);
+            took.total = seen.time + took.helped;
             (took.series_out, took.values) = (seen.series, seen.points);
         }
         return inner;
@@ -200,15 +203,19 @@ fn took(node: &Node, observer: &Observer<'_>, children: &[Explained]) -> Option<
     };
     let seen = observer.node(node).or_else(|| loaded.clone())?;
     let below = || children.iter().filter_map(|child| child.took.as_ref());
-    let below_time: Duration = below().map(|took| took.total).sum();
+    // Where helpers computed what is below, what is above was on the query's thread alone.
+    let helped_below: Duration = below().map(|took| took.helped).sum();
+    let here_below = below().map(|took| took.total).sum::<Duration>() - helped_below;
+    let helped = seen.helped.max(helped_below);
     let loaded = loaded.unwrap_or_default();
     Some(Took {
         series_in: loaded.series + below().map(|took| took.series_out).sum::<u64>(),
         series_out: seen.series,
         values: seen.points,
         samples: loaded.samples,
-        total: seen.time,
-        own: seen.time.saturating_sub(below_time),
+        total: seen.time + helped,
+        helped,
+        own: seen.time.saturating_sub(here_below) + seen.helped.saturating_sub(helped_below),
         threads: seen.threads.len(),
         reused: seen.reused,
     })
@@ -222,8 +229,9 @@ fn explain_source(source: &RangeSource, observer: &Observer<'_>, once: bool) -> 
                 series_out: seen.series,
                 values: 0,
                 samples: seen.samples,
-                total: seen.time,
-                own: seen.time,
+                total: seen.time + seen.helped,
+                helped: seen.helped,
+                own: seen.time + seen.helped,
                 threads: seen.threads.len(),
                 reused: false,
             });
