@@ -10,6 +10,7 @@ use http::{Method, header};
 use http_body_util::BodyExt as _;
 use model::limits::Limits;
 use model::time::{TimeRange, TimestampMs};
+use percent_encoding::percent_decode;
 
 use super::error::{ApiError, ErrorType};
 use super::{Api, tenant_of};
@@ -38,10 +39,7 @@ impl FromRequest<Arc<Api>> for Params {
             .headers
             .get(header::CONTENT_TYPE)
             .and_then(|v| v.to_str().ok())
-            .is_some_and(|v| {
-                v.trim_start()
-                    .starts_with("application/x-www-form-urlencoded")
-            });
+            .is_some_and(is_form_type);
         if parts.method == Method::POST && is_form {
             let tenant = tenant_of(&parts.headers, api.config.multitenancy)?;
             let most = max_form_bytes(&(api.deps.limits)(&tenant));
@@ -56,6 +54,13 @@ impl FromRequest<Arc<Api>> for Params {
         params.extend(parts.uri.query().unwrap_or_default().as_bytes())?;
         Ok(params)
     }
+}
+
+/// Whether a content type is that of a form, whatever parameters it has.
+fn is_form_type(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default();
+    kind.trim()
+        .eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
 /// The largest form taken: a percent-encoded query is up to three times its length.
@@ -107,7 +112,15 @@ impl Params {
         Ok(params)
     }
 
+    /// Adds the parameters of a text. Bytes that are no UTF-8 are refused: replaced, they would ask
+    /// for something else.
     fn extend(&mut self, text: &[u8]) -> Result<(), ApiError> {
+        for pair in text.split(|byte| *byte == b'&') {
+            if percent_decode(pair).decode_utf8().is_err() {
+                let name = form_urlencoded::parse(pair).next().unwrap_or_default().0;
+                return Err(ApiError::parameter(&name, "not valid UTF-8"));
+            }
+        }
         for (name, value) in form_urlencoded::parse(text) {
             if self.0.len() == MAX_PARAMS {
                 let message = format!("more than {MAX_PARAMS} parameters");
@@ -293,6 +306,30 @@ mod tests {
             r#"invalid parameter "limit": strconv.Atoi: parsing "99999999999999999999": value out of range"#,
         );
         check("n=many", "n must be a number");
+    }
+
+    #[test]
+    fn refuses_what_is_no_utf_8() {
+        let check = |text: &[u8], expected: Option<&str>| {
+            let found = Params::default().extend(text).err().map(|e| e.message);
+            assert_eq!(found.as_deref(), expected, "{text:?}");
+        };
+        let wrong = Some(r#"invalid parameter "query": not valid UTF-8"#);
+        check(b"time=1&query=%22%ff%22", wrong);
+        check(b"query=\xc3&time=1", wrong);
+        check(b"query=%C3&%A9=", wrong);
+        check(b"query=%C3%A9\xc3\xa9+%EF%BF%BD&%zz=%", None);
+    }
+
+    #[test]
+    fn knows_forms_by_their_type() {
+        let check = |text: &str, expected: bool| assert_eq!(is_form_type(text), expected, "{text}");
+        check("application/x-www-form-urlencoded", true);
+        check("application/x-www-form-urlencoded; charset=UTF-8", true);
+        check(" Application/X-WWW-Form-URLEncoded ;", true);
+        check("application/x-www-form-urlencoded2", false);
+        check("text/plain; application/x-www-form-urlencoded", false);
+        check("", false);
     }
 
     #[test]
