@@ -29,7 +29,8 @@ fuzz_target!(|text: &str| {
         return;
     };
     let (time, range) = (params.time("time"), params.range());
-    let _ = (params.limit(), params.positive_duration("timeout"), range);
+    let _ = (params.limit(), params.count("limit_per_metric"), range);
+    let _ = (params.timeout(), params.lookback_ms());
     let step = params.duration_ms("step").ok().flatten().unwrap_or(10_000);
     for selector in params.all("match[]") {
         let _ = engine::parse_selector(selector, &Limits::default());

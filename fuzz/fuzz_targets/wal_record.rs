@@ -13,8 +13,8 @@ fuzz_target!(|bytes: &[u8]| {
     if record.each_sample(|_, _| samples += 1).is_ok() {
         assert_eq!(count, Ok(samples));
     }
-    drop(record.each_series(|_, _, labels| drop(labels.to_vec())));
-    drop(record.each_histogram(|_, histogram| drop(histogram)));
-    drop(record.each_exemplar(|_, exemplar| drop(exemplar)));
-    drop(record.each_metadata(|metadata| drop(metadata)));
+    let _ = record.each_series(|_, _, labels| drop(labels.to_vec()));
+    let _ = record.each_histogram(|_, histogram| drop(histogram));
+    let _ = record.each_exemplar(|_, exemplar| drop(exemplar));
+    let _ = record.each_metadata(|metadata| drop(metadata));
 });
