@@ -1,5 +1,7 @@
 //! Histograms from the series of a vector: classic buckets grouped by their labels but `le`.
 
+use std::collections::HashMap;
+
 use model::labels::{Labels, is_metadata_label};
 
 use super::collect::{Collected, Kept, Merged};
@@ -13,6 +15,10 @@ use crate::plan::{BucketCall, Node};
 
 /// The label with the upper bound of a classic bucket.
 const BUCKET_LABEL: &str = "le";
+
+/// How many values that are no quantiles are told of one argument: of all there can be one at each
+/// step, and annotations keep no more anyway.
+const MAX_INVALID: usize = 100;
 
 /// The parts of one histogram.
 #[derive(Default)]
@@ -100,8 +106,19 @@ impl<'a> Evaluator<'a> {
             for group in &groups {
                 self.budget.check()?;
                 let out = self.run(&run, group, &input, std::slice::from_ref(quantile));
-                for (value, column) in by_quantile(quantile, out, steps) {
-                    self.keep(&mut merged, group.labels.with(label, &value), column)?;
+                if let Some(value) = quantile.constant() {
+                    let labels = group.labels.with(label, &quantile_text(value));
+                    self.keep(&mut merged, labels, out)?;
+                    continue;
+                }
+                for (value, points) in by_quantile(quantile, &out, steps) {
+                    self.budget.check()?;
+                    let mut column = Column::absent(steps.count);
+                    for (step, value) in points {
+                        column.set_float(step, value);
+                    }
+                    let labels = group.labels.with(label, &quantile_text(value));
+                    self.keep(&mut merged, labels, column)?;
                 }
             }
         }
@@ -111,14 +128,19 @@ impl<'a> Evaluator<'a> {
     /// Says so where a quantile is none, even where there is nothing to take it of.
     pub(super) fn check_quantile(&self, quantile: &ScalarColumn, pos: Pos, steps: Steps) {
         let mut annotations = self.annotations.borrow_mut();
-        let mut check = |q: f64| {
-            if !(0.0..=1.0).contains(&q) {
-                annotations.add(pos, &Note::InvalidQuantile(q));
+        let mut told: Vec<f64> = Vec::new();
+        for q in (0..steps.count).map(|step| quantile.at(step)) {
+            let is_last = told
+                .last()
+                .is_some_and(|last| last.to_bits() == q.to_bits());
+            if (0.0..=1.0).contains(&q) || is_last {
+                continue;
             }
-        };
-        match quantile {
-            ScalarColumn::Const(q) => check(*q),
-            ScalarColumn::PerStep(_) => (0..steps.count).for_each(|step| check(quantile.at(step))),
+            annotations.add(pos, &Note::InvalidQuantile(q));
+            told.push(q);
+            if told.len() == MAX_INVALID || quantile.constant().is_some() {
+                break;
+            }
         }
     }
 
@@ -232,34 +254,34 @@ struct Run<'r> {
     steps: Steps,
 }
 
-/// Splits a column by the quantile that each of its steps is for.
-fn by_quantile(quantile: &ScalarColumn, out: Column, steps: Steps) -> Vec<(String, Column)> {
-    let text = |value: f64| {
-        let text = model::go_float::General(value).to_string();
-        // As the exposition format writes floats: with a point or an exponent.
-        if value.is_finite() && !text.contains(['.', 'e']) {
-            format!("{text}.0")
-        } else {
-            text
-        }
-    };
-    if let Some(value) = quantile.constant() {
-        return vec![(text(value), out)];
-    }
-    let mut parts: Vec<(u64, Column)> = Vec::new();
+/// The values of a column at some of its steps.
+type Points = Vec<(usize, f64)>;
+
+/// Splits a column by the quantile that each of its steps is for. There may be as many as steps, so
+/// that each has the points alone.
+fn by_quantile(quantile: &ScalarColumn, out: &Column, steps: Steps) -> Vec<(f64, Points)> {
+    let mut parts: Vec<(f64, Points)> = Vec::new();
+    let mut index: HashMap<u64, usize> = HashMap::new();
     for step in 0..steps.count {
         if let Some(value) = out.float(step) {
-            let bits = quantile.at(step).to_bits();
-            let known = parts.iter().position(|(known, _)| *known == bits);
-            let at = known.unwrap_or_else(|| {
-                parts.push((bits, Column::absent(steps.count)));
+            let quantile = quantile.at(step);
+            let at = *index.entry(quantile.to_bits()).or_insert_with(|| {
+                parts.push((quantile, Vec::new()));
                 parts.len() - 1
             });
-            parts[at].1.set_float(step, value);
+            parts[at].1.push((step, value));
         }
     }
     parts
-        .into_iter()
-        .map(|(bits, column)| (text(f64::from_bits(bits)), column))
-        .collect()
+}
+
+/// A quantile as the value of a label: as the exposition format writes floats, with a point or an
+/// exponent.
+fn quantile_text(value: f64) -> String {
+    let text = model::go_float::General(value).to_string();
+    if value.is_finite() && !text.contains(['.', 'e']) {
+        format!("{text}.0")
+    } else {
+        text
+    }
 }

@@ -1,12 +1,10 @@
-//! Histograms that operations make at the millions of steps of a subquery.
+//! What operations make at the millions of steps of a subquery.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use model::histogram::{FloatHistogram, ResetHint, Span};
-use model::time::ManualClock;
 
-use super::labels;
+use super::{Ticking, labels};
 use crate::eval::{EvalError, EvalLimits, EvalOptions, QueryTime};
 use crate::memory::MemoryStorage;
 use crate::parse::ParseOptions;
@@ -44,7 +42,7 @@ fn evaluate(text: &str, limits: &EvalLimits) -> Result<usize, EvalError> {
         ..ParseOptions::default()
     };
     let query = Query::parse(text, &options).expect("a query");
-    let (time, clock) = (QueryTime::instant(600_000), ManualClock::new(0));
+    let (time, clock) = (QueryTime::instant(600_000), Ticking(0.into()));
     let answer = query.evaluate(&storage(), time, EvalOptions::default(), limits, &clock)?;
     Ok(answer.stats.peak_memory_bytes)
 }
@@ -75,18 +73,27 @@ fn histograms_are_charged_before_they_are_made() {
 }
 
 #[test]
-fn makers_of_histograms_stop_with_the_query() {
+fn makers_of_histograms_look_at_the_clock() {
     for made in ["sum(h)", "h * 2", "-h", "h smoothed", "rate(h[5m])"] {
         let text = format!("last_over_time(({made})[4m:1ms])");
-        let limits = EvalLimits::default();
-        std::thread::scope(|scope| {
-            let cancel = limits.cancel.clone();
-            scope.spawn(move || {
-                std::thread::park_timeout(Duration::from_millis(20));
-                cancel.cancel();
-            });
-            let result = evaluate(&text, &limits);
-            assert_eq!(result, Err(EvalError::Canceled), "{made}");
-        });
+        let limits = EvalLimits {
+            deadline_ms: Some(100),
+            ..EvalLimits::default()
+        };
+        let result = evaluate(&text, &limits);
+        assert_eq!(result, Err(EvalError::Timeout), "{made}");
     }
+}
+
+#[test]
+fn quantiles_that_differ_at_each_step_take_no_more_than_allowed() {
+    let limits = EvalLimits {
+        max_memory_bytes: 64 << 20,
+        ..EvalLimits::default()
+    };
+    let buckets = "label_replace(vector(1), \"le\", \"+Inf\", \"\", \"\")";
+    let quantiles = format!("histogram_quantiles({buckets}, \"q\", time() / 1e9)");
+    let text = format!("max_over_time({quantiles}[4m:1ms])");
+    let error = evaluate(&text, &limits).expect_err("an error").to_string();
+    assert!(error.contains("max_memory_per_query"), "{error}");
 }
