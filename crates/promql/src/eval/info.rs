@@ -7,6 +7,8 @@
 mod described;
 mod reference;
 
+use std::collections::HashMap;
+
 use model::labels::{Labels, LabelsBuilder, METRIC_NAME};
 use model::matcher::{MatchOp, Matcher};
 use model::select::LabelsNeeded;
@@ -42,6 +44,7 @@ impl<'a> Evaluator<'a> {
             wanted: &wanted,
             part_at: vec![u32::MAX; steps.count],
             parts: Vec::new(),
+            known: HashMap::new(),
         };
         held.charge(steps.count * size_of::<u32>())?;
         for kept in base.series.drain(..) {
@@ -181,6 +184,8 @@ struct Join<'j> {
     part_at: Vec<u32>,
     /// Steps that have the same info series belong together.
     parts: Vec<Part>,
+    /// Them by the info series they have.
+    known: HashMap<Vec<u32>, usize>,
 }
 
 /// Steps of a series with the same info series.
@@ -229,6 +234,7 @@ impl Join<'_> {
     /// Divides a series by the info series that hold at its steps.
     fn divide(&mut self, kept: &Kept) -> Result<(), EvalError> {
         self.parts.clear();
+        self.known.clear();
         let target = target_of(&Tag::of(&kept.labels));
         let newest = self.described.of_target(target);
         let mut last = u32::MAX;
@@ -244,12 +250,12 @@ impl Join<'_> {
             };
             let known = self.parts.get(last as usize).is_some_and(same);
             if !known {
-                let found = self.parts.iter().position(same);
-                let at = match found {
-                    Some(at) => at,
+                let chosen: Vec<u32> = newest.iter().map(|one| one.chosen[step]).collect();
+                let at = match self.known.get(&chosen) {
+                    Some(at) => *at,
                     None => {
-                        let chosen: Vec<u32> = newest.iter().map(|one| one.chosen[step]).collect();
                         let labels = self.enrich(&kept.labels, &chosen)?;
+                        self.known.insert(chosen.clone(), self.parts.len());
                         self.parts.push(Part { chosen, labels });
                         self.parts.len() - 1
                     }

@@ -8,6 +8,7 @@ use model::go_float::General;
 use model::histogram::FloatHistogram;
 
 use super::aggregate::Groups;
+use super::budget::Held;
 use super::collect::{Collected, Kept};
 use super::column::{Column, ScalarColumn, Steps, is_absent};
 use super::special::by_value;
@@ -72,13 +73,14 @@ impl<'a> Evaluator<'a> {
             .iter()
             .map(|_| Column::absent(steps.count))
             .collect();
+        let shares = self.shares(aggregate, &collected, &mut held)?;
         let mut order = Vec::new();
         let mut chosen = Vec::new();
         for (step, choice) in choices.iter().enumerate() {
             self.budget.check()?;
             for group in &members {
                 self.budget.check()?;
-                choose(choice, group, &collected, step, &mut chosen);
+                choose(choice, group, &collected, &shares, step, &mut chosen);
                 for at in &chosen {
                     let from = &collected.series[*at].column;
                     if let Some(value) = from.float(step) {
@@ -103,6 +105,24 @@ impl<'a> Evaluator<'a> {
             collected.series.retain(|series| !series.column.is_empty());
         }
         Ok(collected)
+    }
+
+    /// For `limit_ratio`, up to which share of all each series is left out: the same at each step.
+    fn shares(
+        &self,
+        aggregate: &AggregateNode,
+        collected: &Collected<'_, '_>,
+        held: &mut Held<'_>,
+    ) -> Result<Vec<f64>, EvalError> {
+        if aggregate.op != AggregateOp::LimitRatio {
+            return Ok(Vec::new());
+        }
+        held.charge(collected.series.len() * size_of::<f64>())?;
+        let share = |kept: &Kept| {
+            self.budget.check()?;
+            Ok(upstream_hash(&kept.labels) as f64 / u64::MAX as f64)
+        };
+        collected.series.iter().map(share).collect()
     }
 
     /// What stays at each step. A parameter is looked at over all steps first: where it chooses
@@ -288,6 +308,7 @@ fn choose(
     choice: &Choice,
     group: &[usize],
     collected: &Collected<'_, '_>,
+    shares: &[f64],
     step: usize,
     chosen: &mut Vec<usize>,
 ) {
@@ -317,12 +338,10 @@ fn choose(
             chosen.extend(group.iter().filter(there).take(*k));
         }
         Choice::Ratio(ratio) => chosen.extend(group.iter().filter(|at| {
-            let hash = upstream_hash(&collected.series[**at].labels);
-            let offset = hash as f64 / u64::MAX as f64;
             if *ratio >= 0.0 {
-                offset < *ratio
+                shares[**at] < *ratio
             } else {
-                offset >= 1.0 + *ratio
+                shares[**at] >= 1.0 + *ratio
             }
         })),
     }
