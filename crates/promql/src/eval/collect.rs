@@ -117,6 +117,10 @@ impl<'e, 'a> Merged<'e, 'a> {
     pub(super) fn keep(&mut self, kept: Kept) -> Result<bool, EvalError> {
         let key = Tag::of(&kept.labels).fingerprint().0;
         if let Some(at) = self.index.get(&key) {
+            // Its floats take the places of steps that were empty.
+            let held = &mut self.collected.held;
+            held.charge(kept.column.histogram_bytes())?;
+            held.keep(kept.column.sample_count())?;
             return Ok(unite(&mut self.collected.series[*at].column, kept.column));
         }
         self.index.insert(key, self.collected.series.len());

@@ -149,12 +149,13 @@ impl Column {
 
     /// Bytes it holds on the heap.
     pub fn heap_bytes(&self) -> usize {
-        let histograms: usize = self
-            .histograms
-            .iter()
-            .map(|(_, h)| histogram_bytes(h))
-            .sum();
-        self.floats.capacity() * size_of::<f64>() + histograms
+        self.floats.capacity() * size_of::<f64>() + self.histogram_bytes()
+    }
+
+    /// Bytes that its histograms take.
+    pub fn histogram_bytes(&self) -> usize {
+        let histograms = self.histograms.iter();
+        histograms.map(|(_, h)| histogram_bytes(h)).sum()
     }
 }
 

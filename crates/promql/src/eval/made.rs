@@ -62,9 +62,8 @@ impl Evaluator<'_> {
 
     /// Takes the memory of a histogram made of each of a column's.
     pub(super) fn hold_copies(&self, column: &Column) -> Result<Held<'_>, EvalError> {
-        let bytes = column.histograms.iter().map(|(_, h)| histogram_bytes(h));
         let mut held = self.budget.hold();
-        held.charge(bytes.sum())?;
+        held.charge(column.histogram_bytes())?;
         Ok(held)
     }
 }

@@ -1,12 +1,15 @@
 //! From columns to the answer.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use model::labels::Labels;
 
-use super::collect::{Collected, Merged};
+use super::collect::{Collected, Kept};
 use super::column::{Column, Steps, is_absent};
 use super::observe::Counted;
+use super::select::unite;
+use super::tag::{HashedMap, Tag};
 use super::{EvalError, Evaluator, order};
 use crate::annotations::Pos;
 use crate::ast::Edge;
@@ -64,20 +67,31 @@ impl<'a> Evaluator<'a> {
     /// labels are merged.
     fn without_names<'e>(
         &'e self,
-        mut collected: Collected<'e, '_>,
+        mut collected: Collected<'e, 'a>,
     ) -> Result<Collected<'e, 'a>, EvalError> {
-        let mut merged = Merged::new(self);
+        let mut index: HashedMap<usize> = HashedMap::default();
+        let mut merged: Vec<Kept> = Vec::with_capacity(collected.series.len());
         for mut kept in collected.series.drain(..) {
             self.budget.check()?;
             if kept.goes {
                 kept.labels = kept.labels.without_metadata();
                 kept.goes = false;
             }
-            if !merged.keep(kept)? {
-                return Err(EvalError::same_labels());
+            match index.entry(Tag::of(&kept.labels).fingerprint().0) {
+                Entry::Vacant(new) => {
+                    new.insert(merged.len());
+                    merged.push(kept);
+                }
+                Entry::Occupied(known) => {
+                    if !unite(&mut merged[*known.get()].column, kept.column) {
+                        return Err(EvalError::same_labels());
+                    }
+                }
             }
         }
-        Ok(merged.collected)
+        // They were charged when they were collected.
+        collected.series = merged;
+        Ok(collected)
     }
 
     /// A range vector: the samples themselves.

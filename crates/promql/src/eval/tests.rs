@@ -300,8 +300,37 @@ fn samples_are_counted_while_they_are_held() {
     check("x_total", range, 4 * 11);
     // Both sides and the result.
     check("x_total + x_total", range, 3 * 4 * 11);
+    // Both sides and the result, which has all of them.
+    let x = "x_total{job=\"a\",instance=\"1\"}";
+    check(&format!("({x} < 300) or ({x} >= 300)"), range, 5 + 6 + 11);
     // A window of each step of the subquery.
     check("max_over_time(vector(1)[10m:1s])", now, 600);
+}
+
+#[test]
+fn names_that_go_at_the_end_cost_nothing() {
+    let range = QueryTime::range(0, 600_000, 60_000);
+    let peaks = |text: &str, delayed_name_removal: bool| {
+        let query = Query::parse(text, &ParseOptions::default()).expect("a query");
+        let options = EvalOptions {
+            delayed_name_removal,
+            ..EvalOptions::default()
+        };
+        let (limits, clock) = (EvalLimits::default(), ManualClock::new(0));
+        let done = query.evaluate(&storage(), range, options, &limits, &clock);
+        let stats = done.expect("an answer").stats;
+        (stats.peak_samples, stats.peak_memory_bytes)
+    };
+    for text in ["rate(x_total[5m])", "-y", "sum(y)"] {
+        let (samples, bytes) = peaks(text, false);
+        let (delayed_samples, delayed_bytes) = peaks(text, true);
+        assert_eq!(delayed_samples, samples, "{text}");
+        // The names are kept for as long.
+        assert!(
+            delayed_bytes < bytes + 4 * 128,
+            "{text}: {delayed_bytes} {bytes}"
+        );
+    }
 }
 
 #[test]
