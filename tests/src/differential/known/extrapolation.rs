@@ -6,6 +6,8 @@
 //! `extrapolatedRate` of `promql/functions.go`. The samples of the window are fetched, and both
 //! answers computed from them.
 
+use std::collections::BTreeMap;
+
 use crate::answer::{Key, Points};
 use crate::differential::pair::Pair;
 use crate::differential::reduce::Disagreement;
@@ -34,15 +36,18 @@ pub(super) fn explains(pair: &Pair, found: &Disagreement) -> bool {
             (a, b) => a.is_none() && b.is_none(),
         }
     };
-    samples.series.iter().all(|(labels, points)| {
-        let key: Key = labels
-            .clone()
-            .into_iter()
-            .filter(|(n, _)| n != "__name__")
-            .collect();
-        let expected = |three| window.rate(&points.floats, three, per_second);
-        is(ours.series.get(&key), expected(true)) && is(theirs.series.get(&key), expected(false))
-    })
+    let mut samples_of: BTreeMap<Key, &Points> = BTreeMap::new();
+    for (labels, points) in &samples.series {
+        let labels = labels.iter().filter(|(n, _)| *n != "__name__");
+        let key = labels.map(|(n, v)| (n.clone(), v.clone())).collect();
+        samples_of.insert(key, points);
+    }
+    let mut answered = ours.series.keys().chain(theirs.series.keys());
+    answered.all(|key| samples_of.contains_key(key))
+        && samples_of.iter().all(|(key, points)| {
+            let expected = |three| window.rate(&points.floats, three, per_second);
+            is(ours.series.get(key), expected(true)) && is(theirs.series.get(key), expected(false))
+        })
 }
 
 /// A window, in milliseconds.

@@ -33,6 +33,13 @@ pub(super) fn explains(pair: &Pair, found: &Disagreement) -> bool {
     let (Some(counts), Some(sums)) = (other("count"), other("sum")) else {
         return false;
     };
+    let count = |answer: &Answer| -> usize {
+        let all = answer.series.values();
+        all.map(|points| points.floats.len()).sum()
+    };
+    if count(ours) != count(theirs) {
+        return false;
+    }
     let mut points = theirs.series.iter().flat_map(|(key, points)| {
         let times = points.floats.iter();
         times.map(move |(t, value)| (key, *t, *value))
