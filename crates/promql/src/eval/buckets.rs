@@ -39,11 +39,8 @@ impl<'a> Evaluator<'a> {
         call: &BucketCall,
         steps: Steps,
     ) -> Result<Collected<'e, 'a>, EvalError> {
-        let params: Result<Vec<_>, _> = call
-            .params
-            .iter()
-            .map(|param| self.scalar(param, steps))
-            .collect();
+        let mut held = self.budget.hold();
+        let params = self.params(&call.params, steps, &mut held);
         let input = self.collect(&call.input, steps)?;
         let groups = self.group(&input, call.args[call.input_arg]);
         let mut merged = Merged::new(self);
@@ -84,9 +81,10 @@ impl<'a> Evaluator<'a> {
             ));
         };
         let label = self.text(label)?;
+        let mut held = self.budget.hold();
         let columns: Result<Vec<_>, _> = quantiles
             .iter()
-            .map(|quantile| self.scalar(quantile, steps))
+            .map(|quantile| self.kept_scalar(quantile, steps, &mut held))
             .collect();
         let columns = columns?;
         let input_pos = input.pos;

@@ -1,6 +1,6 @@
 //! Scalars and texts.
 
-use super::budget::MANY_STEPS;
+use super::budget::{Held, MANY_STEPS};
 use super::column::{ScalarColumn, Steps, is_absent};
 use super::kernel::Special;
 use super::operator;
@@ -17,6 +17,21 @@ impl Evaluator<'_> {
         self.scalar_node(node, steps)
     }
 
+    /// A scalar that is kept while others are computed; charged.
+    pub(super) fn kept_scalar(
+        &self,
+        node: &Node,
+        steps: Steps,
+        held: &mut Held<'_>,
+    ) -> Result<ScalarColumn, EvalError> {
+        self.budget.check()?;
+        let scalar = self.scalar(node, steps)?;
+        if scalar.constant().is_none() {
+            held.charge(size_of::<f64>() * steps.count)?;
+        }
+        Ok(scalar)
+    }
+
     /// Two scalars; the first is charged while the second is computed, as they nest deep.
     fn scalars(
         &self,
@@ -24,12 +39,8 @@ impl Evaluator<'_> {
         second: &Node,
         steps: Steps,
     ) -> Result<(ScalarColumn, ScalarColumn), EvalError> {
-        self.budget.check()?;
-        let first = self.scalar(first, steps)?;
         let mut held = self.budget.hold();
-        if first.constant().is_none() {
-            held.charge(size_of::<f64>() * steps.count)?;
-        }
+        let first = self.kept_scalar(first, steps, &mut held)?;
         if steps.count > MANY_STEPS {
             self.budget.stopped()?;
         }

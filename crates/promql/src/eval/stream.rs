@@ -1,6 +1,6 @@
 //! Streams of series: each node pushes its series, as columns, into a sink.
 
-use super::budget::{Budget, MANY_STEPS};
+use super::budget::{Budget, Held, MANY_STEPS};
 use super::collect::{Collected, Merged};
 use super::column::{Column, ScalarColumn, Steps, is_absent};
 use super::kernel::{Interrupt, KernelContext, Special};
@@ -166,10 +166,15 @@ impl Evaluator<'_> {
     }
 
     /// The scalar arguments of a function.
-    fn params(&self, params: &[Node], steps: Steps) -> Result<Vec<ScalarColumn>, EvalError> {
+    pub(super) fn params(
+        &self,
+        params: &[Node],
+        steps: Steps,
+        held: &mut Held<'_>,
+    ) -> Result<Vec<ScalarColumn>, EvalError> {
         params
             .iter()
-            .map(|param| self.scalar(param, steps))
+            .map(|param| self.kept_scalar(param, steps, held))
             .collect()
     }
 
@@ -180,7 +185,8 @@ impl Evaluator<'_> {
         steps: Steps,
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
-        let params = self.params(&call.params, steps)?;
+        let mut held = self.budget.hold();
+        let params = self.params(&call.params, steps, &mut held)?;
         check_edge(call.name, &call.source)?;
         let mut out = Column::default();
         let is_counter = matches!(call.name, "rate" | "increase");
@@ -244,7 +250,8 @@ impl Evaluator<'_> {
         steps: Steps,
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
-        let params = self.params(&call.params, steps)?;
+        let mut held = self.budget.hold();
+        let params = self.params(&call.params, steps, &mut held)?;
         self.stream(&call.input, steps, &mut |tag, column| {
             self.check_steps(steps)?;
             {
@@ -277,7 +284,8 @@ impl Evaluator<'_> {
         steps: Steps,
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
-        let scalar = self.scalar(&binary.scalar, steps)?;
+        let mut held = self.budget.hold();
+        let scalar = self.kept_scalar(&binary.scalar, steps, &mut held)?;
         let drops_name = binary.drops_name();
         self.stream(&binary.vector, steps, &mut |tag, column| {
             self.check_steps(steps)?;

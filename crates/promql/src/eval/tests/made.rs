@@ -97,3 +97,18 @@ fn quantiles_that_differ_at_each_step_take_no_more_than_allowed() {
     let error = evaluate(&text, &limits).expect_err("an error").to_string();
     assert!(error.contains("max_memory_per_query"), "{error}");
 }
+
+#[test]
+fn many_scalars_take_no_more_than_allowed() {
+    let limits = EvalLimits {
+        max_memory_bytes: 64 << 20,
+        ..EvalLimits::default()
+    };
+    let chain = " * time()".repeat(100);
+    let clamped = format!("{}none{}", "clamp_min(".repeat(50), ", time())".repeat(50));
+    for text in [format!("none{chain}"), clamped] {
+        let text = format!("max_over_time(({text})[4m:1ms])");
+        let error = evaluate(&text, &limits).expect_err(&text).to_string();
+        assert!(error.contains("max_memory_per_query"), "{error}");
+    }
+}
