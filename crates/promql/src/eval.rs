@@ -131,7 +131,7 @@ pub enum EvalError {
     #[error("query was canceled in expression evaluation")]
     Canceled,
     /// It took too long.
-    #[error("query timed out in expression evaluation; the limit is query_timeout")]
+    #[error("query timed out in expression evaluation (limit query_timeout, parameter timeout)")]
     Timeout,
     /// There is no thread to evaluate it on.
     #[error("{0}")]

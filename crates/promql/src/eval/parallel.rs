@@ -25,7 +25,7 @@ use self::batch::Batch;
 use self::parts::{Parts, Turn};
 use self::source::{Given, Probe};
 use super::budget::{BYTES_PER_STEP, EvalLimits};
-use super::column::{Column, Steps};
+use super::column::{Column, Steps, histogram_bytes};
 use super::cores::{Cores, Lent};
 use super::kernel::Special;
 use super::observe::{Counted, Observer};
@@ -82,9 +82,13 @@ impl Evaluator<'_> {
         // What is small is done before helpers are thought of.
         let alone = cores.worth() / 4;
         let spent = Arc::new(AtomicUsize::new(0));
+        let largest = Arc::new(AtomicUsize::new(0));
         let given = {
-            let spent = Arc::clone(&spent);
+            let (spent, largest) = (Arc::clone(&spent), Arc::clone(&largest));
             let count = move |samples: &SeriesSamples| {
+                let points = samples.histograms.iter();
+                let bytes = points.map(|point| histogram_bytes(&point.histogram)).max();
+                largest.fetch_max(bytes.unwrap_or(0), Ordering::Relaxed);
                 let work = samples.ts.len() + samples.histograms.len() + all_steps;
                 spent.fetch_add(work, Ordering::Relaxed) + work > alone
             };
@@ -98,8 +102,10 @@ impl Evaluator<'_> {
         let loaded = (self.budget.series() - loaded).max(1);
         let left = set.remaining().unwrap_or(0);
         let each = spent.load(Ordering::Relaxed) / loaded;
-        // A helper holds a series on its way, as the thread of the query does.
-        let bytes = all_steps * BYTES_PER_STEP;
+        // A helper holds a series on its way, as the thread of the query does: with a histogram at
+        // each step, where the series so far had any.
+        let histograms = steps.count.saturating_mul(largest.load(Ordering::Relaxed));
+        let bytes = (all_steps * BYTES_PER_STEP).saturating_add(histograms);
         let most = (self.allowed_ahead() / 2 / bytes).min(left.saturating_sub(1));
         let lent = if each.saturating_mul(left) >= cores.worth() {
             cores.lend(most)

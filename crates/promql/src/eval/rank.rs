@@ -224,7 +224,8 @@ impl<'a> Evaluator<'a> {
         drop(held);
         let mut collected = Collected::new(self);
         let mut values = Vec::new();
-        for (columns, (labels, goes)) in columns.iter().zip(groups.into_labels()) {
+        // Each group's columns go as its result comes.
+        for (columns, (labels, goes)) in columns.into_iter().zip(groups.into_labels()) {
             let mut out = Column::absent(steps.count);
             for step in 0..steps.count {
                 self.budget.check()?;
