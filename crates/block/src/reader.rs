@@ -1,0 +1,213 @@
+//! Reads a block from a folder: which series match, then the rows of those series in a range of
+//! time, then only the pages that hold these rows.
+
+mod postings;
+mod series;
+mod plan;
+mod rows;
+mod set;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use model::labels::Labels;
+use model::matcher::Matcher;
+use model::select::{LookupBounds, SelectError, SelectRequest, SeriesSet};
+
+use crate::error::{BlockError, Place};
+use crate::layout::{POSTINGS, SAMPLES, SERIES, TIMELINES};
+use crate::meta::{BlockMeta, FileMeta};
+use crate::schema::{
+    TableSchema, postings_schema, samples_schema, series_schema, timelines_schema,
+};
+use crate::table::Table;
+use plan::Plan;
+use set::BlockSeriesSet;
+
+/// An open block. It holds its files' footers and page indexes; everything else is read as asked
+/// for.
+#[derive(Debug)]
+pub struct Block {
+    meta: BlockMeta,
+    samples: Table,
+    timelines: Table,
+    series: Table,
+    postings: Table,
+}
+
+impl Block {
+    /// Opens the block in a folder: reads `meta.json`, and of each file its footer and page
+    /// index, and checks all of it. The files' other bytes are checked page by page as they are
+    /// read, or all at once by [`Self::verify`].
+    ///
+    /// # Errors
+    /// Where a file is missing or damaged, or the format's version is not known.
+    pub fn open(folder: &Path) -> Result<Self, BlockError> {
+        let meta = BlockMeta::read(folder)?;
+        let promoted = &meta.promoted_labels;
+        let open = |file: &str, schema: parquet::errors::Result<TableSchema>| {
+            let place = Place::new(&meta.block_id, file);
+            let schema = schema.map_err(|e| place.reading(e))?;
+            Table::open(folder, place, expected(&meta, file)?, &schema.root)
+        };
+        Ok(Self {
+            samples: open(SAMPLES, samples_schema(Vec::new()))?,
+            timelines: open(TIMELINES, timelines_schema(Vec::new()))?,
+            series: open(SERIES, series_schema(promoted, Vec::new()))?,
+            postings: open(POSTINGS, postings_schema(Vec::new()))?,
+            meta,
+        })
+    }
+
+    /// What `meta.json` says.
+    #[must_use]
+    pub fn meta(&self) -> &BlockMeta {
+        &self.meta
+    }
+
+    /// Reads all files and compares their checksums.
+    ///
+    /// # Errors
+    /// Where a file is not what it was when it was written.
+    pub fn verify(&self) -> Result<(), BlockError> {
+        let tables = [
+            (SAMPLES, &self.samples),
+            (TIMELINES, &self.timelines),
+            (SERIES, &self.series),
+            (POSTINGS, &self.postings),
+        ];
+        for (file, table) in tables {
+            table.verify(expected(&self.meta, file)?)?;
+        }
+        Ok(())
+    }
+
+    /// Selects series with their samples.
+    ///
+    /// # Errors
+    /// Where a file is damaged, or more is selected than allowed.
+    pub fn select(
+        self: &Arc<Self>,
+        request: &SelectRequest,
+    ) -> Result<Box<dyn SeriesSet>, SelectError> {
+        let range = request.range;
+        let bounds = LookupBounds {
+            max_series: request.max_series,
+            ..LookupBounds::default()
+        };
+        if range.is_empty() || !range.overlaps(self.meta.min_time, self.meta.max_time - 1) {
+            let nothing = Arc::new(Plan::default());
+            return Ok(Box::new(BlockSeriesSet::new(
+                Arc::clone(self),
+                nothing,
+                request,
+            )));
+        }
+        let ids = self.matching(&request.matchers, &bounds)?;
+        bounds.series(ids.len() as u64)?;
+        let plan = Arc::new(Plan::of(self, &ids, range)?);
+        Ok(Box::new(BlockSeriesSet::new(
+            Arc::clone(self),
+            plan,
+            request,
+        )))
+    }
+
+    /// The label sets of series, sorted by name and labels.
+    ///
+    /// # Errors
+    /// Where a file is damaged, or more is found than allowed.
+    pub fn series(
+        &self,
+        matchers: &[Matcher],
+        bounds: &LookupBounds,
+    ) -> Result<Vec<Labels>, SelectError> {
+        let ids = self.matching(matchers, bounds)?;
+        bounds.series(ids.len() as u64)?;
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        for part in ids.chunks(series::SERIES_AT_ONCE) {
+            bounds.go_on()?;
+            for labels in self.read_labels(part)? {
+                bytes += labels.heap_bytes();
+                found.push(labels);
+            }
+            bounds.bytes(bytes)?;
+        }
+        Ok(found)
+    }
+
+    /// The names of the labels that matching series have, sorted.
+    ///
+    /// # Errors
+    /// Where a file is damaged, or more is found than allowed.
+    pub fn label_names(
+        &self,
+        matchers: &[Matcher],
+        bounds: &LookupBounds,
+    ) -> Result<Vec<String>, SelectError> {
+        let mut names = BTreeSet::new();
+        if matchers.is_empty() {
+            self.each_posting(None, bounds, |name, _| {
+                if !names.contains(name) {
+                    names.insert(name.to_owned());
+                }
+            })?;
+            return Ok(names.into_iter().collect());
+        }
+        let ids = self.matching(matchers, bounds)?;
+        bounds.series(ids.len() as u64)?;
+        for part in ids.chunks(series::SERIES_AT_ONCE) {
+            bounds.go_on()?;
+            for labels in self.read_labels(part)? {
+                for (name, _) in &labels {
+                    if !names.contains(name) {
+                        names.insert(name.to_owned());
+                    }
+                }
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    /// The values that a label has among matching series, sorted.
+    ///
+    /// # Errors
+    /// Where a file is damaged, or more is found than allowed.
+    pub fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        bounds: &LookupBounds,
+    ) -> Result<Vec<String>, SelectError> {
+        let mut values = BTreeSet::new();
+        let mut bytes = 0;
+        if matchers.is_empty() {
+            self.each_posting(Some(name), bounds, |_, value| {
+                bytes += value.len();
+                values.insert(value.to_owned());
+            })?;
+            bounds.bytes(bytes)?;
+            return Ok(values.into_iter().collect());
+        }
+        let ids = self.matching(matchers, bounds)?;
+        bounds.series(ids.len() as u64)?;
+        for part in ids.chunks(series::SERIES_AT_ONCE) {
+            bounds.go_on()?;
+            for labels in self.read_labels(part)? {
+                if let Some(value) = labels.get(name).filter(|value| !values.contains(*value)) {
+                    bytes += value.len();
+                    values.insert(value.to_owned());
+                }
+            }
+            bounds.bytes(bytes)?;
+        }
+        Ok(values.into_iter().collect())
+    }
+}
+
+fn expected<'m>(meta: &'m BlockMeta, file: &str) -> Result<&'m FileMeta, BlockError> {
+    let known = meta.file(file);
+    known.ok_or_else(|| Place::new(&meta.block_id, file).corrupt("meta.json does not list it"))
+}

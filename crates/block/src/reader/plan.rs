@@ -1,0 +1,106 @@
+//! Which rows of the samples a select reads, series by series.
+
+use model::time::TimeRange;
+use parquet::data_type::{Int32Type, Int64Type};
+
+use super::Block;
+use crate::error::BlockError;
+use crate::schema::samples;
+
+/// The most rows of a select: they are listed before the first is read.
+const MAX_SELECTED_ROWS: usize = 16 << 20;
+
+/// One row to read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PlannedRow {
+    pub(super) group: u32,
+    pub(super) row: u32,
+    /// How many samples it has.
+    pub(super) count: u32,
+}
+
+/// The rows to read, by series, and of a series by time.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// The series that have rows, ascending.
+    pub(super) ids: Vec<i32>,
+    /// Where in `rows` those of each series end.
+    pub(super) ends: Vec<usize>,
+    pub(super) rows: Vec<PlannedRow>,
+}
+
+impl Plan {
+    /// Finds the rows of these series, which ascend, that may have samples in a range.
+    pub(super) fn of(block: &Block, ids: &[i32], range: TimeRange) -> Result<Self, BlockError> {
+        let mut found: Vec<(i32, PlannedRow)> = Vec::new();
+        let meta = &block.meta;
+        let in_range =
+            |start: i64| start < range.end && start.saturating_add(meta.slice_ms) > range.start;
+        for group in 0..block.samples.groups() {
+            if !may_hold(block, group, ids, range) {
+                continue;
+            }
+            let count = block.samples.group_rows(group);
+            let all = 0..count;
+            let all = std::slice::from_ref(&all);
+            let series = block
+                .samples
+                .read::<Int32Type>(group, samples::SERIES_ID, all)?;
+            let slices = block
+                .samples
+                .read::<Int64Type>(group, samples::SLICE_START, all)?;
+            let counts = block.samples.read::<Int32Type>(group, samples::N, all)?;
+            for (row, ((id, slice), count)) in series.iter().zip(&slices).zip(&counts).enumerate() {
+                if !in_range(*slice) || ids.binary_search(id).is_err() {
+                    continue;
+                }
+                let count = u32::try_from(*count).ok().filter(|count| *count > 0);
+                let count = count.ok_or_else(|| block.samples.corrupt("a row has no samples"))?;
+                let (group, row) = (group as u32, row as u32);
+                found.push((*id, PlannedRow { group, row, count }));
+            }
+            if found.len() > MAX_SELECTED_ROWS {
+                return Err(BlockError::TooMany {
+                    block: meta.block_id.clone(),
+                    what: format!("more rows than max_selected_rows of {MAX_SELECTED_ROWS}"),
+                });
+            }
+        }
+        // Rows of a series come in the order of time already.
+        found.sort_by_key(|(id, _)| *id);
+        let mut plan = Self::default();
+        for (at, (id, row)) in found.iter().enumerate() {
+            if plan.ids.last() != Some(id) {
+                plan.ids.push(*id);
+                plan.ends.push(at);
+            }
+            if let Some(end) = plan.ends.last_mut() {
+                *end = at + 1;
+            }
+            plan.rows.push(*row);
+        }
+        Ok(plan)
+    }
+
+    /// Where in `rows` those of the series number `at` begin.
+    pub(super) fn start(&self, at: usize) -> usize {
+        at.checked_sub(1)
+            .and_then(|before| self.ends.get(before))
+            .copied()
+            .unwrap_or(0)
+    }
+}
+
+/// Whether a row group may have rows of these series in a range, by its statistics.
+fn may_hold(block: &Block, group: usize, ids: &[i32], range: TimeRange) -> bool {
+    if let Some((least, most)) = block.samples.bounds(group, samples::SERIES_ID) {
+        let first = ids.partition_point(|id| i64::from(*id) < least);
+        if ids.get(first).is_none_or(|id| i64::from(*id) > most) {
+            return false;
+        }
+    }
+    let slices = block.samples.bounds(group, samples::SLICE_START);
+    slices.is_none_or(|(least, most)| {
+        least < range.end && most.saturating_add(block.meta.slice_ms) > range.start
+    })
+}

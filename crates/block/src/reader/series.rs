@@ -1,0 +1,99 @@
+//! From ids to the labels of series.
+
+use model::labels::{Labels, METRIC_NAME};
+use parquet::data_type::{ByteArray, ByteArrayType};
+
+use super::Block;
+use crate::error::BlockError;
+use crate::schema::series;
+use crate::table::{Cells, text};
+
+/// How many series' labels are read at once.
+pub(super) const SERIES_AT_ONCE: usize = 1024;
+
+impl Block {
+    /// The labels of these series, which ascend.
+    pub(super) fn read_labels(&self, ids: &[i32]) -> Result<Vec<Labels>, BlockError> {
+        let rows = ids
+            .iter()
+            .map(|id| usize::try_from(*id).unwrap_or(usize::MAX));
+        let mut found = Vec::with_capacity(ids.len());
+        for (group, rows) in self.series.locate(rows) {
+            let read = |column| self.series.read::<ByteArrayType>(group, column, &rows);
+            let names = read(series::NAME)?;
+            let promoted = &self.meta.promoted_labels;
+            let mut columns = Vec::with_capacity(promoted.len());
+            for column in (series::PROMOTED..).take(promoted.len()) {
+                columns.push(
+                    self.series
+                        .read_optional::<ByteArrayType>(group, column, &rows)?,
+                );
+            }
+            let keys = series::PROMOTED + promoted.len();
+            let keys_read = self
+                .series
+                .read_cells::<ByteArrayType>(group, keys, &rows)?;
+            let values = self
+                .series
+                .read_cells::<ByteArrayType>(group, keys + 1, &rows)?;
+            let rest = self.rest_of_labels(&keys_read, &values, names.len())?;
+            for (at, (name, rest)) in names.iter().zip(rest).enumerate() {
+                let mut pairs = rest;
+                pairs.push((METRIC_NAME, self.label_text(name)?));
+                for (label, column) in promoted.iter().zip(&columns) {
+                    if let Some(value) = column.get(at).and_then(Option::as_ref) {
+                        pairs.push((label, self.label_text(value)?));
+                    }
+                }
+                pairs.retain(|(_, value)| !value.is_empty());
+                pairs.sort_unstable();
+                if pairs.windows(2).any(|two| two[0].0 == two[1].0) {
+                    return Err(self.series.corrupt("a series has a label twice"));
+                }
+                found.push(Labels::from_sorted(pairs.into_iter()));
+            }
+        }
+        if found.len() != ids.len() {
+            return Err(self
+                .series
+                .corrupt("it has fewer series than meta.json says"));
+        }
+        Ok(found)
+    }
+
+    /// The pairs of the column `labels`, by row.
+    fn rest_of_labels<'c>(
+        &self,
+        keys: &'c Cells<ByteArray>,
+        values: &'c Cells<ByteArray>,
+        rows: usize,
+    ) -> Result<Vec<Vec<(&'c str, &'c str)>>, BlockError> {
+        let same = keys.repetitions == values.repetitions && keys.definitions == values.definitions;
+        if !same || keys.values.len() != values.values.len() {
+            return Err(self
+                .series
+                .corrupt("keys and values of labels differ in number"));
+        }
+        let mut pairs = keys.values.iter().zip(&values.values);
+        let mut rest: Vec<Vec<(&str, &str)>> = Vec::with_capacity(rows);
+        for (repetition, definition) in keys.repetitions.iter().zip(&keys.definitions) {
+            if *repetition == 0 {
+                rest.push(Vec::new());
+            }
+            if *definition > 0
+                && let Some(row) = rest.last_mut()
+                && let Some((key, value)) = pairs.next()
+            {
+                row.push((self.label_text(key)?, self.label_text(value)?));
+            }
+        }
+        if rest.len() != rows {
+            return Err(self.series.corrupt("its columns differ in rows"));
+        }
+        Ok(rest)
+    }
+
+    fn label_text<'t>(&self, value: &'t ByteArray) -> Result<&'t str, BlockError> {
+        text(value).ok_or_else(|| self.series.corrupt("a label is no UTF-8"))
+    }
+}

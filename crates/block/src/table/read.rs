@@ -1,0 +1,458 @@
+//! Reads ranges of rows of a Parquet file, a column at a time: only the pages that hold them, and
+//! each page only after its checksum.
+
+use std::fs::File;
+use std::io::{self, Cursor};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parquet::column::reader::{ColumnReaderImpl, get_column_reader, get_typed_column_reader};
+use parquet::data_type::{ByteArray, DataType};
+use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader,
+};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::serialized_reader::SerializedPageReader;
+use parquet::file::statistics::Statistics;
+use parquet::schema::types::TypePtr;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use crate::error::{BlockError, Place};
+use crate::layout::PAGE_CHECKSUMS;
+use crate::meta::{FileMeta, hex};
+
+/// The longest tail that is read, in bytes; a file of 1 GiB has about 1 MiB.
+const MAX_TAIL_BYTES: u64 = 64 << 20;
+/// How much of a file is read at once to check all of it.
+const VERIFY_BYTES: usize = 1 << 20;
+
+/// Ranges of rows of a row group, ascending and apart.
+pub(crate) type RowRanges = Vec<Range<usize>>;
+
+/// What was read of a column: values, and levels where the column has them.
+#[derive(Debug)]
+pub(crate) struct Cells<T> {
+    pub(crate) values: Vec<T>,
+    pub(crate) definitions: Vec<i16>,
+    pub(crate) repetitions: Vec<i16>,
+}
+
+/// An open Parquet file of a block.
+#[derive(Debug)]
+pub(crate) struct Table {
+    place: Place,
+    file: Arc<CheckedFile>,
+    meta: ParquetMetaData,
+}
+
+impl Table {
+    /// Opens a file: reads its tail and checks it against what `meta.json` says.
+    pub(crate) fn open(
+        folder: &Path,
+        place: Place,
+        expected: &FileMeta,
+        schema: &TypePtr,
+    ) -> Result<Self, BlockError> {
+        let file = File::open(folder.join(&place.file)).map_err(|e| place.io(e))?;
+        let size = file.metadata().map_err(|e| place.io(e))?.len();
+        if size != expected.size {
+            let sizes = format!("it has {size} bytes, meta.json says {}", expected.size);
+            return Err(place.corrupt(sizes));
+        }
+        let tail_bytes = expected.size.saturating_sub(expected.tail_offset);
+        if tail_bytes > MAX_TAIL_BYTES {
+            let limit = "more than max_tail_bytes of";
+            return Err(place.corrupt(format!(
+                "its tail has {tail_bytes} bytes, {limit} {MAX_TAIL_BYTES}"
+            )));
+        }
+        let mut tail = vec![0; tail_bytes as usize];
+        file.read_exact_at(&mut tail, expected.tail_offset)
+            .map_err(|e| place.io(e))?;
+        if hex(xxh3_64(&tail)) != expected.tail_checksum {
+            return Err(place.corrupt("its tail does not fit its checksum"));
+        }
+        let mut file = CheckedFile {
+            file,
+            size,
+            tail: tail.into(),
+            tail_offset: expected.tail_offset,
+            pages: Vec::new(),
+        };
+        let mut reader =
+            ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
+        reader.try_parse(&file).map_err(|e| place.reading(e))?;
+        let meta = reader.finish().map_err(|e| place.reading(e))?;
+        if meta.file_metadata().schema() != schema.as_ref() {
+            return Err(place.corrupt("its schema is not that of this version"));
+        }
+        file.pages =
+            pages(&meta).ok_or_else(|| place.corrupt("its page index contradicts itself"))?;
+        let file = Arc::new(file);
+        Ok(Self { place, file, meta })
+    }
+
+    /// What errors about this file say.
+    pub(crate) fn corrupt(&self, what: impl Into<String>) -> BlockError {
+        self.place.corrupt(what)
+    }
+
+    /// How many row groups there are.
+    pub(crate) fn groups(&self) -> usize {
+        self.meta.num_row_groups()
+    }
+
+    /// How many rows a group has.
+    pub(crate) fn group_rows(&self, group: usize) -> usize {
+        usize::try_from(self.meta.row_group(group).num_rows()).unwrap_or_default()
+    }
+
+    /// Which rows of which groups these rows of the file are; they ascend.
+    pub(crate) fn locate(&self, rows: impl Iterator<Item = usize>) -> Vec<(usize, RowRanges)> {
+        let mut found: Vec<(usize, RowRanges)> = Vec::new();
+        let (mut group, mut before) = (0, 0);
+        for row in rows {
+            while group < self.groups() && row >= before + self.group_rows(group) {
+                before += self.group_rows(group);
+                group += 1;
+            }
+            if found.last().is_none_or(|(last, _)| *last != group) {
+                found.push((group, Vec::new()));
+            }
+            let row = row - before;
+            match found.last_mut().and_then(|(_, ranges)| ranges.last_mut()) {
+                Some(last) if last.end == row => last.end += 1,
+                _ => found
+                    .last_mut()
+                    .into_iter()
+                    .for_each(|(_, ranges)| ranges.push(row..row + 1)),
+            }
+        }
+        found
+    }
+
+    /// The least and greatest number of a column in a group, where that is known.
+    pub(crate) fn bounds(&self, group: usize, column: usize) -> Option<(i64, i64)> {
+        match self.meta.row_group(group).column(column).statistics()? {
+            Statistics::Int32(s) => Some((i64::from(*s.min_opt()?), i64::from(*s.max_opt()?))),
+            Statistics::Int64(s) => Some((*s.min_opt()?, *s.max_opt()?)),
+            _ => None,
+        }
+    }
+
+    /// The rows of a group's pages that may hold texts for which `keep` holds, given bounds of a
+    /// page's texts; all rows where the page index does not tell.
+    pub(crate) fn pages_with(
+        &self,
+        group: usize,
+        column: usize,
+        keep: impl Fn(&[u8], &[u8]) -> bool,
+    ) -> RowRanges {
+        let rows = self.group_rows(group);
+        let index = self.meta.page_index_for_row_group(group);
+        let (Some(ColumnIndexMetaData::BYTE_ARRAY(bounds)), Some(pages)) =
+            (index.column_index(column), index.page_locations(column))
+        else {
+            return vec![0..rows];
+        };
+        let start = |page: usize| {
+            let first = pages.get(page).map(|page| page.first_row_index);
+            first.map_or(rows, |first| {
+                usize::try_from(first).unwrap_or_default().min(rows)
+            })
+        };
+        let may_hold = |page: &usize| match (bounds.min_value(*page), bounds.max_value(*page)) {
+            (Some(least), Some(greatest)) => keep(least, greatest),
+            _ => true,
+        };
+        let kept = (0..pages.len())
+            .filter(may_hold)
+            .map(|page| start(page)..start(page + 1));
+        join(kept)
+    }
+
+    /// Reads rows of a column that is not nullable.
+    pub(crate) fn read<T: DataType>(
+        &self,
+        group: usize,
+        column: usize,
+        rows: &[Range<usize>],
+    ) -> Result<Vec<T::T>, BlockError> {
+        let cells = self.read_cells::<T>(group, column, rows)?;
+        let wanted: usize = rows.iter().map(Range::len).sum();
+        if cells.values.len() != wanted {
+            return Err(self.short(column));
+        }
+        Ok(cells.values)
+    }
+
+    /// Reads rows of a column in which values may be missing.
+    pub(crate) fn read_optional<T: DataType>(
+        &self,
+        group: usize,
+        column: usize,
+        rows: &[Range<usize>],
+    ) -> Result<Vec<Option<T::T>>, BlockError> {
+        let cells = self.read_cells::<T>(group, column, rows)?;
+        let mut values = cells.values.into_iter();
+        let take = |level: &i16| (*level > 0).then(|| values.next()).flatten();
+        Ok(cells.definitions.iter().map(take).collect())
+    }
+
+    /// Reads rows of a column, with levels.
+    pub(crate) fn read_cells<T: DataType>(
+        &self,
+        group: usize,
+        column: usize,
+        rows: &[Range<usize>],
+    ) -> Result<Cells<T::T>, BlockError> {
+        let read = || self.try_read::<T>(group, column, rows);
+        let (cells, count) = read().map_err(|e| self.place.reading(e))?;
+        let wanted: usize = rows.iter().map(Range::len).sum();
+        if count != wanted {
+            return Err(self.short(column));
+        }
+        Ok(cells)
+    }
+
+    fn short(&self, column: usize) -> BlockError {
+        let path = self
+            .meta
+            .file_metadata()
+            .schema_descr()
+            .column(column)
+            .path()
+            .string();
+        self.corrupt(format!("column {path} has fewer rows than it should"))
+    }
+
+    fn try_read<T: DataType>(
+        &self,
+        group: usize,
+        column: usize,
+        rows: &[Range<usize>],
+    ) -> ParquetResult<(Cells<T::T>, usize)> {
+        if group >= self.groups() {
+            return Err(ParquetError::General(format!(
+                "there is no row group {group}"
+            )));
+        }
+        let mut reader = self.column::<T>(group, column)?;
+        let mut cells = Cells {
+            values: Vec::new(),
+            definitions: Vec::new(),
+            repetitions: Vec::new(),
+        };
+        let (mut at, mut count) = (0, 0);
+        for range in rows {
+            let gap = range.start.saturating_sub(at);
+            if gap > 0 && reader.skip_records(gap)? != gap {
+                break;
+            }
+            let mut left = range.len();
+            while left > 0 {
+                let (read, _, _) = reader.read_records(
+                    left,
+                    Some(&mut cells.definitions),
+                    Some(&mut cells.repetitions),
+                    &mut cells.values,
+                )?;
+                if read == 0 {
+                    break;
+                }
+                left -= read.min(left);
+                count += read;
+            }
+            at = range.end;
+        }
+        Ok((cells, count))
+    }
+
+    fn column<T: DataType>(
+        &self,
+        group: usize,
+        column: usize,
+    ) -> ParquetResult<ColumnReaderImpl<T>> {
+        let missing = || ParquetError::General("the page index is missing".to_owned());
+        let index = self.meta.page_index_for_row_group(group);
+        let pages = index.page_locations(column).ok_or_else(missing)?;
+        let chunk = self.meta.row_group(group).column(column);
+        let pages = SerializedPageReader::new(
+            Arc::clone(&self.file),
+            chunk,
+            self.group_rows(group),
+            Some(pages.clone()),
+        )?;
+        let descriptor = chunk.column_descr_ptr();
+        Ok(get_typed_column_reader(get_column_reader(
+            descriptor,
+            Box::new(pages),
+        )))
+    }
+
+    /// Reads the whole file and compares its checksum.
+    pub(crate) fn verify(&self, expected: &FileMeta) -> Result<(), BlockError> {
+        let mut hasher = Xxh3::new();
+        let mut buffer = vec![0; VERIFY_BYTES];
+        let mut at = 0;
+        while at < self.file.size {
+            let length = (self.file.size - at).min(VERIFY_BYTES as u64);
+            let part = &mut buffer[..length as usize];
+            self.file
+                .file
+                .read_exact_at(part, at)
+                .map_err(|e| self.place.io(e))?;
+            hasher.update(part);
+            at += length;
+        }
+        if hex(hasher.digest()) != expected.checksum {
+            return Err(self.corrupt("it does not fit its checksum"));
+        }
+        Ok(())
+    }
+}
+
+/// Joins ranges that touch.
+fn join(ranges: impl Iterator<Item = Range<usize>>) -> RowRanges {
+    let mut joined: RowRanges = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
+/// A text column's value.
+pub(crate) fn text(value: &ByteArray) -> Option<&str> {
+    std::str::from_utf8(value.data()).ok()
+}
+
+/// Where a page lies, and its checksum.
+#[derive(Clone, Copy, Debug)]
+struct CheckedPage {
+    start: u64,
+    length: u64,
+    sum: u32,
+}
+
+/// All pages in the order of the file, with the checksums of the footer.
+fn pages(meta: &ParquetMetaData) -> Option<Vec<CheckedPage>> {
+    let keys = meta.file_metadata().key_value_metadata()?;
+    let sums = keys
+        .iter()
+        .find(|key| key.key == PAGE_CHECKSUMS)?
+        .value
+        .as_deref()?;
+    let mut pages: Vec<CheckedPage> = Vec::with_capacity(sums.len() / 8);
+    for (number, group) in meta.row_groups().iter().enumerate() {
+        let index = meta.page_index_for_row_group(number);
+        for (column, chunk) in group.columns().iter().enumerate() {
+            let locations = index.page_locations(column)?;
+            let (start, end) = extent(chunk)?;
+            let first = u64::try_from(locations.first()?.offset).ok()?;
+            if first != start {
+                let length = first.checked_sub(start)?;
+                pages.push(CheckedPage {
+                    start,
+                    length,
+                    sum: 0,
+                });
+            }
+            for location in locations {
+                let start = u64::try_from(location.offset).ok()?;
+                let length = u64::try_from(location.compressed_page_size).ok()?;
+                pages.push(CheckedPage {
+                    start,
+                    length,
+                    sum: 0,
+                });
+            }
+            let last = pages.last()?;
+            if last.start + last.length != end {
+                return None;
+            }
+        }
+    }
+    if sums.len() != pages.len() * 8 {
+        return None;
+    }
+    for (number, page) in pages.iter_mut().enumerate() {
+        page.sum = u32::from_str_radix(sums.get(number * 8..number * 8 + 8)?, 16).ok()?;
+    }
+    Some(pages)
+}
+
+fn extent(chunk: &ColumnChunkMetaData) -> Option<(u64, u64)> {
+    let start = chunk
+        .dictionary_page_offset()
+        .unwrap_or_else(|| chunk.data_page_offset());
+    let start = u64::try_from(start).ok()?;
+    let length = u64::try_from(chunk.compressed_size()).ok()?;
+    Some((start, start.checked_add(length)?))
+}
+
+/// A file of which nothing is handed out that has not been checked: its tail, and whole pages.
+#[derive(Debug)]
+struct CheckedFile {
+    file: File,
+    size: u64,
+    tail: Bytes,
+    tail_offset: u64,
+    pages: Vec<CheckedPage>,
+}
+
+impl CheckedFile {
+    fn tail_from(&self, start: u64) -> Option<Bytes> {
+        let at = usize::try_from(start.checked_sub(self.tail_offset)?).ok()?;
+        (at <= self.tail.len()).then(|| self.tail.slice(at..))
+    }
+}
+
+impl Length for CheckedFile {
+    fn len(&self) -> u64 {
+        self.size
+    }
+}
+
+impl ChunkReader for CheckedFile {
+    type T = Cursor<Bytes>;
+
+    fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
+        let tail = self.tail_from(start);
+        tail.map(Cursor::new).ok_or_else(|| outside(start, 0))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
+        if start >= self.tail_offset {
+            let tail = self.tail_from(start).filter(|tail| tail.len() >= length);
+            return tail
+                .map(|tail| tail.slice(..length))
+                .ok_or_else(|| outside(start, length));
+        }
+        let at = self.pages.binary_search_by_key(&start, |page| page.start);
+        let page = at
+            .ok()
+            .map(|at| self.pages[at])
+            .filter(|page| page.length == length as u64);
+        let page = page.ok_or_else(|| outside(start, length))?;
+        let mut bytes = vec![0; length];
+        let read = self.file.read_exact_at(&mut bytes, start);
+        read.map_err(|e: io::Error| ParquetError::External(Box::new(e)))?;
+        if xxh3_64(&bytes) as u32 != page.sum {
+            let what = format!("the page at byte {start} does not fit its checksum");
+            return Err(ParquetError::General(what));
+        }
+        Ok(bytes.into())
+    }
+}
+
+fn outside(start: u64, length: usize) -> ParquetError {
+    ParquetError::General(format!("{length} bytes at {start} are no page of the file"))
+}
