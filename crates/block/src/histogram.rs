@@ -69,7 +69,9 @@ impl Shape {
     }
 }
 
-type Buckets = BTreeMap<(i32, i32), Vec<f64>>;
+/// Component and index of a bucket.
+type BucketKey = (i32, i32);
+type Buckets = BTreeMap<BucketKey, Vec<f64>>;
 
 /// Takes the first run off `points`, as rows.
 ///
@@ -137,7 +139,7 @@ fn components(run: &[HistogramPoint], buckets: Buckets) -> Vec<Component> {
 }
 
 /// The buckets of both sides: component and index, and count.
-fn sides(histogram: &FloatHistogram) -> Result<Vec<((i32, i32), f64)>, String> {
+fn sides(histogram: &FloatHistogram) -> Result<Vec<(BucketKey, f64)>, String> {
     let mut all = Vec::new();
     for (comp, spans, counts) in [
         (

@@ -23,11 +23,15 @@ pub(crate) struct TimelinePart {
     pub(crate) is_new: bool,
 }
 
+/// A timeline's id and timestamps.
+type Known = (i32, Arc<[TimestampMs]>);
+
 /// The timelines stored so far.
 #[derive(Debug, Default)]
 pub(crate) struct TimelineBook {
     by_hash: HashMap<u128, i32>,
-    by_target: HashMap<(u64, i64), (i32, Arc<[TimestampMs]>)>,
+    /// The longest timeline of each target and slice.
+    by_target: HashMap<(u64, i64), Known>,
     held: usize,
     next: i32,
 }

@@ -227,7 +227,7 @@ fn mixed(hours: i64) -> Vec<Series> {
         ));
         all.push((
             labels("ratio", &own),
-            floats(ts.clone(), |at| (at as f64 + i).sin()),
+            floats(ts.clone(), |at| (at as f64 + i).sqrt()),
         ));
         let mut gone = floats(ts[10..ts.len() / 2].to_vec(), |at| at as f64);
         *gone.values.last_mut().unwrap() = stale_nan();
@@ -464,6 +464,64 @@ fn the_writer_refuses_what_can_not_stand_in_a_block() {
         BlockWriter::create(&folder.path().join("b"), bad),
         Err(BlockError::Invalid { .. })
     ));
+}
+
+/// Files of the first version, kept for ever. They were made by writing these series.
+#[test]
+fn files_of_version_1_stay_readable() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/block-v1");
+    let series: Vec<Series> = mixed(2).into_iter().step_by(3).collect();
+    let block = Arc::new(Block::open(&path).unwrap());
+    block.verify().unwrap();
+    assert_eq!(block.meta().format_version, 1);
+    let found = select(&block, &request(Vec::new(), TimeRange::all())).unwrap();
+    assert_eq!(
+        shown(&found, TimeRange::all()),
+        shown(&series, TimeRange::all())
+    );
+}
+
+#[test]
+fn the_same_series_make_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (folder.path().join("1"), folder.path().join("2"));
+    let series = mixed(3);
+    assert_eq!(
+        write(&one, spec(HOUR, 3), &series),
+        write(&other, spec(HOUR, 3), &series)
+    );
+}
+
+/// What is damaged elsewhere does not matter to a select: it reads no page it does not need.
+#[test]
+fn a_select_reads_only_its_own_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(ID);
+    let mut series = Vec::new();
+    for name in ["a", "z"] {
+        for number in 0..60 {
+            let ts = (0..480).map(|i| START + i * 15_000).collect();
+            let noise = move |at: usize| ((at * 7919 + number * 104_729) as f64).sqrt();
+            let own = labels(name, &[("n", &format!("{number:02}"))]);
+            series.push((own, floats(ts, noise)));
+        }
+    }
+    let meta = write(&path, spec(2 * HOUR, 2), &series);
+    let file = path.join("samples-raw.parquet");
+    let whole = fs::read(&file).unwrap();
+    let end = meta.file("samples-raw.parquet").unwrap().tail_offset as usize;
+    for (at, damaged, other) in [(end / 4, "a", "z"), (end / 4 * 3, "z", "a")] {
+        let mut bad = whole.clone();
+        bad[at] ^= 1;
+        fs::write(&file, &bad).unwrap();
+        let block = Arc::new(Block::open(&path).unwrap());
+        let named = |name| vec![Matcher::new("__name__", MatchOp::Equal, name).unwrap()];
+        let found = select(&block, &request(named(other), TimeRange::all())).unwrap();
+        assert_eq!(found.len(), 60);
+        let error = select(&block, &request(named(damaged), TimeRange::all())).unwrap_err();
+        assert!(error.contains("checksum"), "{error}");
+        assert_eq!(block.verify().unwrap_err().kind(), ErrorKind::Corrupt);
+    }
 }
 
 /// Each byte of each file, in one way or another: an error, or the same answer.

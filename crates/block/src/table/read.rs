@@ -158,7 +158,7 @@ impl Table {
         let (Some(ColumnIndexMetaData::BYTE_ARRAY(bounds)), Some(pages)) =
             (index.column_index(column), index.page_locations(column))
         else {
-            return vec![0..rows];
+            return join(std::iter::once(0..rows));
         };
         let start = |page: usize| {
             let first = pages.get(page).map(|page| page.first_row_index);
