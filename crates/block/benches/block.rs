@@ -1,5 +1,6 @@
 //! What a block costs: bytes a sample, and the processor's time for writing, for reading all of
-//! it, and for an hour of one metric.
+//! it, and for an hour of one metric; also where series share no timestamps, live for an hour only,
+//! or are native histograms.
 //!
 //! `cargo bench -p block --bench block` prints a table. The samples are synthetic: ten families
 //! as fleets have them, 24 h at 15 s, with the jitter of each target's scrapes.
@@ -9,12 +10,15 @@
 
 use std::fs;
 use std::hint::black_box;
+use std::path::Path;
 use std::sync::Arc;
 
+use block::meta::FileMeta;
 use block::{Block, BlockSpec, BlockWriter, SortKey, slice_ms_for};
+use model::histogram::{FloatHistogram, Span};
 use model::labels::Labels;
 use model::matcher::{MatchOp, Matcher};
-use model::select::{LabelsNeeded, SelectRequest, SeriesSamples};
+use model::select::{HistogramPoint, LabelsNeeded, SelectRequest, SeriesSamples};
 use model::tenant::TenantId;
 use model::time::TimeRange;
 
@@ -25,7 +29,11 @@ const SAMPLES: usize = (24 * HOUR / STEP) as usize;
 const TARGETS: usize = 16;
 const JITTER: i64 = 20;
 /// The clock of a thread moves in milliseconds, so that what is short is done often.
-const ROUNDS: u64 = 50;
+const ROUNDS: u64 = 30;
+/// Series that are made at once.
+const PART: usize = 512;
+/// Buckets of a native histogram.
+const BUCKETS: usize = 24;
 
 /// A generator that gives the same numbers everywhere.
 struct Random(u64);
@@ -254,6 +262,46 @@ impl Fleet {
     }
 }
 
+/// The timestamps of a target.
+fn timeline(random: &mut Random, target: usize) -> Vec<i64> {
+    let phase = 100 + (target as i64 * 7919) % (STEP - 200);
+    let mut at = |k| {
+        let jitter = (random.bits() % (2 * JITTER as u64 + 1)) as i64 - JITTER;
+        START + phase + k * STEP + jitter
+    };
+    (0..SAMPLES as i64).map(&mut at).collect()
+}
+
+/// A native histogram that grows, at each of these instants.
+fn native(random: &mut Random, ts: &[i64]) -> Vec<HistogramPoint> {
+    let mut histogram = FloatHistogram {
+        schema: 3,
+        zero_threshold: 2f64.powi(-128),
+        positive_spans: vec![Span {
+            offset: -8,
+            length: BUCKETS as u32,
+        }],
+        positive_buckets: vec![0.0; BUCKETS],
+        ..FloatHistogram::default()
+    };
+    let mean = (random.normal() * 1.5 + 2.0).exp();
+    let grow = |t: &i64| {
+        for (bucket, count) in histogram.positive_buckets.iter_mut().enumerate() {
+            let share = (-((bucket as f64 - 11.0) / 5.0).powi(2)).exp() / 8.9;
+            let new = random.poisson(mean * share);
+            *count += new;
+            histogram.count += new;
+            histogram.sum += new * 0.1 * (1.0 + 0.3 * random.normal());
+        }
+        HistogramPoint {
+            t: *t,
+            start: START - HOUR,
+            histogram: Arc::new(histogram.clone()),
+        }
+    };
+    ts.iter().map(grow).collect()
+}
+
 fn main() {
     let mut fleet = Fleet {
         random: Random(0x9e37_79b9_7f4a_7c15),
@@ -261,22 +309,74 @@ fn main() {
     };
     let mut timelines = Vec::new();
     for target in 0..TARGETS {
-        let phase = 100 + (target as i64 * 7919) % (STEP - 200);
-        let at = |k| {
-            let jitter = (fleet.random.bits() % (2 * JITTER as u64 + 1)) as i64 - JITTER;
-            START + phase + k * STEP + jitter
-        };
-        timelines.push((0..SAMPLES as i64).map(at).collect::<Vec<i64>>());
+        timelines.push(timeline(&mut fleet.random, target));
         fleet.constants(target);
         fleet.histograms(target);
         fleet.counters(target);
         fleet.gauges(target);
     }
     fleet.series.sort_by(|a, b| SortKey::compare(&a.0, &b.0));
-    let total = fleet.series.len() * SAMPLES;
-
+    let Fleet { mut random, series } = fleet;
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("block");
+
+    let path = folder.path().join("fleet");
+    let shared = series.iter().map(|(labels, target, values)| {
+        let samples = SeriesSamples {
+            ts: timelines[*target].clone(),
+            values: values.clone(),
+            ..SeriesSamples::default()
+        };
+        (labels.clone(), samples)
+    });
+    measure_write("a fleet", &path, shared);
+    measure_reads(&path);
+
+    // Where samples are pushed, each series may have timestamps of its own.
+    let path = folder.path().join("pushed");
+    let own = series.iter().map(|(labels, target, values)| {
+        let samples = SeriesSamples {
+            ts: timeline(&mut random, *target),
+            values: values.clone(),
+            ..SeriesSamples::default()
+        };
+        (labels.clone(), samples)
+    });
+    measure_write("each series with timestamps of its own", &path, own);
+
+    // Pods that live for an hour.
+    let path = folder.path().join("churn");
+    let mut hours: Vec<(Labels, SeriesSamples)> = Vec::new();
+    for (labels, target, values) in &series {
+        for hour in 0..24 {
+            let part = hour * SAMPLES / 24..(hour + 1) * SAMPLES / 24;
+            let pod = format!("{}-{hour:02}", labels.get("pod").unwrap());
+            let samples = SeriesSamples {
+                ts: timelines[*target][part.clone()].to_vec(),
+                values: values[part].to_vec(),
+                ..SeriesSamples::default()
+            };
+            hours.push((labels.with("pod", &pod), samples));
+        }
+    }
+    hours.sort_by(|a, b| SortKey::compare(&a.0, &b.0));
+    measure_write("series that live for an hour", &path, hours.into_iter());
+
+    let path = folder.path().join("native");
+    let native = (0..TARGETS).map(|target| {
+        let instance = format!("{target:02}");
+        let labels = [("__name__", "latency"), ("instance", &instance)];
+        let samples = SeriesSamples {
+            histograms: native(&mut random, &timelines[target]),
+            ..SeriesSamples::default()
+        };
+        (Labels::from_pairs(labels), samples)
+    });
+    measure_write("native histograms of 24 buckets", &path, native);
+    measure_reads(&path);
+}
+
+/// Writes a block and says how fast that was and how large it is.
+fn measure_write(what: &str, path: &Path, series: impl Iterator<Item = (Labels, SeriesSamples)>) {
     let range = TimeRange {
         start: START,
         end: START + 24 * HOUR,
@@ -289,22 +389,28 @@ fn main() {
         level: 0,
         sources: Vec::new(),
     };
-    let mut writer = BlockWriter::create(&path, spec).unwrap();
-    let mut samples = SeriesSamples::default();
-    let before = busy_ns();
-    for (labels, target, values) in &fleet.series {
-        samples.clear();
-        samples.ts.extend_from_slice(&timelines[*target]);
-        samples.values.extend_from_slice(values);
-        writer.push(labels, &samples).unwrap();
+    let mut writer = BlockWriter::create(path, spec).unwrap();
+    // The series are made in parts before the clock is asked, which counts in milliseconds.
+    let mut busy = 0;
+    let mut part = Vec::new();
+    let mut series = series.peekable();
+    while series.peek().is_some() {
+        part.extend(series.by_ref().take(PART));
+        let before = busy_ns();
+        for (labels, samples) in &part {
+            writer.push(labels, samples).unwrap();
+        }
+        busy += busy_ns() - before;
+        part.clear();
     }
+    let before = busy_ns();
     let meta = writer.finish().unwrap();
-    let rate = |count: usize, ns: u64| count as f64 * 1e3 / ns as f64;
-    println!("{} series, {total} samples", fleet.series.len());
-    println!("write: {:.1} M samples/s", rate(total, busy_ns() - before));
-    let mut bytes = 0;
+    busy += busy_ns() - before;
+    let statistics = meta.statistics;
+    let total = statistics.samples + statistics.histograms;
+    println!("\n{what}: {} series, {total} samples", statistics.series);
+    println!("write: {:.1} M samples/s", total as f64 * 1e3 / busy as f64);
     for file in &meta.files {
-        bytes += file.size;
         println!(
             "{}: {} bytes, {} rows, footer {} bytes, tail {} bytes",
             file.name,
@@ -314,36 +420,33 @@ fn main() {
             file.size - file.tail_offset
         );
     }
-    let stored: u64 = meta.files[..2].iter().map(|file| file.size).sum();
+    let bytes = |files: &[FileMeta]| files.iter().map(|file| file.size).sum::<u64>() as f64;
     println!(
-        "samples and timelines: {:.3} bytes/sample",
-        stored as f64 / total as f64
+        "samples and timelines: {:.3} bytes/sample; series and postings: {:.1} bytes/series",
+        bytes(&meta.files[..2]) / total as f64,
+        bytes(&meta.files[2..]) / statistics.series as f64
     );
-    let rest = (bytes - stored) as f64 / fleet.series.len() as f64;
-    println!("series and postings: {rest:.1} bytes/series");
+}
 
+/// Reads a block in several ways and says how fast that was.
+fn measure_reads(path: &Path) {
     let before = busy_ns();
     for _ in 0..ROUNDS {
-        black_box(Block::open(&path).unwrap());
+        black_box(Block::open(path).unwrap());
     }
-    println!(
-        "open: {:.3} ms",
-        (busy_ns() - before) as f64 / 1e6 / ROUNDS as f64
-    );
-    let block = Arc::new(Block::open(&path).unwrap());
+    let ms = (busy_ns() - before) as f64 / 1e6 / ROUNDS as f64;
+    println!("open: {ms:.3} ms");
+    let block = Arc::new(Block::open(path).unwrap());
     let hour = TimeRange {
         start: START + 10 * HOUR,
         end: START + 11 * HOUR,
     };
+    let all = block.meta().range();
     let named = |name: &str| vec![Matcher::new("__name__", MatchOp::Equal, name).unwrap()];
     for (what, matchers, range) in [
-        ("read all", Vec::new(), range),
-        ("read one metric", named("network_bytes_total_0"), range),
-        (
-            "read an hour of one metric",
-            named("cpu_seconds_total"),
-            hour,
-        ),
+        ("all", Vec::new(), all),
+        ("one metric", named("network_bytes_total_0"), all),
+        ("an hour of one metric", named("cpu_seconds_total"), hour),
     ] {
         let request = SelectRequest {
             matchers,
@@ -352,19 +455,24 @@ fn main() {
             max_series: 0,
         };
         let before = busy_ns();
+        let mut samples = SeriesSamples::default();
         let (mut series, mut count) = (0, 0);
         for _ in 0..ROUNDS {
             (series, count) = (0, 0);
             let mut set = block.select(&request).unwrap();
             while let Some(labels) = set.next(&mut samples).unwrap() {
                 series += 1;
-                count += samples.ts.len();
+                count += samples.ts.len() + samples.histograms.len();
                 black_box((&labels, &samples));
             }
         }
-        let ns = (busy_ns() - before) / ROUNDS;
-        let (rate, ms) = (rate(count, ns), ns as f64 / 1e6);
-        println!("{what}: {series} series, {count} samples in {ms:.2} ms, {rate:.1} M samples/s");
+        let ns = (busy_ns() - before) as f64 / ROUNDS as f64;
+        if series > 0 {
+            let (rate, ms) = (count as f64 * 1e3 / ns, ns / 1e6);
+            println!(
+                "read {what}: {series} series, {count} samples, {ms:.2} ms, {rate:.1} M samples/s"
+            );
+        }
     }
 }
 

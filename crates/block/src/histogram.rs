@@ -282,3 +282,63 @@ fn hint_of(number: f64) -> Result<ResetHint, String> {
         .find(|hint| f64::from(hint_number(*hint)) == number);
     known.ok_or_else(|| format!("{number} is no reset hint"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(t: i64, buckets: u32, threshold: f64) -> HistogramPoint {
+        HistogramPoint {
+            t,
+            start: 0,
+            histogram: Arc::new(FloatHistogram {
+                zero_threshold: threshold,
+                positive_spans: vec![Span {
+                    offset: 0,
+                    length: buckets,
+                }],
+                positive_buckets: vec![t as f64; buckets as usize],
+                ..FloatHistogram::default()
+            }),
+        }
+    }
+
+    #[test]
+    fn a_run_ends_with_its_shape_and_at_its_bound() {
+        let check = |sizes: &[(u32, f64)], expected: &[usize]| {
+            let numbered = sizes.iter().enumerate();
+            let point = |(at, &(buckets, threshold))| point(at as i64, buckets, threshold);
+            let points: Vec<HistogramPoint> = numbered.map(point).collect();
+            let mut rest = points.as_slice();
+            let mut lengths = Vec::new();
+            while let Some((_, _, length)) = take_run(&mut rest).unwrap() {
+                lengths.push(length);
+            }
+            assert_eq!(lengths, expected, "{sizes:?}");
+        };
+        check(&[], &[]);
+        check(
+            &[(1, 0.0), (9, 0.0), (2, 0.5), (2, -0.0), (2, 0.0)],
+            &[2, 1, 1, 1],
+        );
+        check(&[(60_000, 0.0); 80], &[69, 11]);
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let check = |spans: &[(i32, u32)], buckets: usize| {
+            let span = |&(offset, length): &(i32, u32)| Span { offset, length };
+            let mut point = point(0, 0, 0.0);
+            let histogram = Arc::make_mut(&mut point.histogram);
+            histogram.positive_spans = spans.iter().map(span).collect();
+            histogram.positive_buckets = vec![1.0; buckets];
+            assert!(take_run(&mut [point].as_slice()).is_err(), "{spans:?}");
+        };
+        check(&[(0, 2)], 1);
+        check(&[(0, 1)], 2);
+        check(&[(0, 1), (-1, 1)], 2);
+        check(&[(i32::MAX, 1)], 1);
+        check(&[(i32::MAX - 1, 1), (5, 1)], 2);
+        check(&[(0, 65_537)], 65_537);
+    }
+}

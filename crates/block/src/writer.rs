@@ -66,6 +66,8 @@ pub struct BlockWriter {
     postings: PostingsBuilder,
     last: Option<Labels>,
     statistics: Statistics,
+    /// Whether a series was refused, or written in part.
+    failed: bool,
 }
 
 impl BlockWriter {
@@ -107,6 +109,7 @@ impl BlockWriter {
                 ..Statistics::default()
             },
             spec,
+            failed: false,
         })
     }
 
@@ -115,8 +118,14 @@ impl BlockWriter {
     ///
     /// # Errors
     /// Where the order is not kept, samples are out of order or outside of the range, a bound is
-    /// passed, or a file can't be written. The writer must not be used afterwards.
+    /// passed, or a file can't be written. No block comes of the writer then.
     pub fn push(&mut self, labels: &Labels, samples: &SeriesSamples) -> Result<(), BlockError> {
+        let pushed = self.push_series(labels, samples);
+        self.failed |= pushed.is_err();
+        pushed
+    }
+
+    fn push_series(&mut self, labels: &Labels, samples: &SeriesSamples) -> Result<(), BlockError> {
         self.check(labels, samples)?;
         if samples.is_empty() {
             return Ok(());
@@ -297,8 +306,11 @@ impl BlockWriter {
     /// Ends the block: writes what is left, and `meta.json` last.
     ///
     /// # Errors
-    /// Where there is no sample, or a file can't be written.
+    /// Where a series was refused, there is no sample, or a file can't be written.
     pub fn finish(mut self) -> Result<BlockMeta, BlockError> {
+        if self.failed {
+            return Err(self.invalid("a series was refused or written in part".to_owned()));
+        }
         if self.statistics.series == 0 {
             return Err(self.invalid("there are no samples".to_owned()));
         }

@@ -389,6 +389,13 @@ fn matchers_find_what_they_find_elsewhere() {
     for (found, _) in select(&block, &only).unwrap() {
         assert_eq!(found, Labels::from_pairs([("job", "node")]));
     }
+    let none = SelectRequest {
+        labels: LabelsNeeded::Only(Vec::new()),
+        ..only
+    };
+    let found = select(&block, &none).unwrap();
+    assert_eq!(found.len(), 7);
+    assert!(found.iter().all(|(labels, _)| labels.is_empty()));
 }
 
 #[test]
@@ -428,7 +435,14 @@ fn the_writer_refuses_what_can_not_stand_in_a_block() {
         let pushed = series
             .iter()
             .try_for_each(|(labels, samples)| writer.push(labels, samples));
-        let error = pushed.and_then(|()| writer.finish().map(drop)).unwrap_err();
+        let error = match pushed {
+            Ok(()) => writer.finish().unwrap_err(),
+            Err(error) => {
+                let refused = writer.finish().unwrap_err();
+                assert!(refused.to_string().contains("was refused"), "{refused}");
+                error
+            }
+        };
         assert!(error.to_string().contains(expected), "{error}");
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(Block::open(&path).is_err());

@@ -80,6 +80,9 @@ impl BlockSeriesSet {
     }
 
     fn labels_of(&mut self, series: usize) -> Result<Labels, BlockError> {
+        if matches!(&self.needed, LabelsNeeded::Only(names) if names.is_empty()) {
+            return Ok(Labels::empty());
+        }
         if !self.labels_at.contains(&series) {
             let end = self.left.end.min(series + SERIES_AT_ONCE);
             self.labels = self.block.read_labels(&self.plan.ids[series..end])?;

@@ -91,6 +91,9 @@ impl Table {
         if meta.file_metadata().schema() != schema.as_ref() {
             return Err(place.corrupt("its schema is not that of this version"));
         }
+        if u64::try_from(meta.file_metadata().num_rows()) != Ok(expected.rows) {
+            return Err(place.corrupt("it has another number of rows than meta.json says"));
+        }
         file.pages =
             pages(&meta).ok_or_else(|| place.corrupt("its page index contradicts itself"))?;
         let file = Arc::new(file);

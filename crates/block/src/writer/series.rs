@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use model::fingerprint::Fingerprint;
@@ -86,9 +86,9 @@ impl SeriesLog {
         drop(file);
         let file = File::open(&self.path).map_err(|e| place.io(e))?;
         let mut file = BufReader::with_capacity(256 << 10, file);
-        let mut id = 0;
-        while let Some(labels) = take_labels(&mut file).map_err(|e| place.io(e))? {
-            table.int32(series::SERIES_ID, id);
+        for id in 0..self.series {
+            let labels = take_labels(&mut file).map_err(|e| place.io(e))?;
+            table.int32(series::SERIES_ID, id as i32);
             table.int64(series::HASH, Fingerprint::of(&labels).0 as i64);
             table.text(
                 series::NAME,
@@ -108,7 +108,6 @@ impl SeriesLog {
                 rest.iter().map(|(_, value)| ByteArray::from(*value)),
             );
             table.end_row()?;
-            id += 1;
         }
         fs::remove_file(&self.path).map_err(|e| place.io(e))?;
         table.finish()
@@ -124,28 +123,25 @@ fn put_labels(out: &mut impl Write, labels: &Labels) -> io::Result<()> {
     Ok(())
 }
 
-fn take_labels(from: &mut impl Read) -> io::Result<Option<Labels>> {
-    let mut count = [0; 4];
-    match from.read_exact(&mut count) {
-        Ok(()) => {}
-        Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(None),
-        Err(e) => return Err(e),
-    }
+fn take_labels(from: &mut impl Read) -> io::Result<Labels> {
     let mut pairs = Vec::new();
-    for _ in 0..u32::from_le_bytes(count) {
+    for _ in 0..take_length(from)? {
         pairs.push((take_text(from)?, take_text(from)?));
     }
     let pairs = pairs
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()));
-    Ok(Some(Labels::from_sorted(pairs)))
+    Ok(Labels::from_sorted(pairs))
+}
+
+fn take_length(from: &mut impl Read) -> io::Result<usize> {
+    let mut length = [0; 4];
+    from.read_exact(&mut length)?;
+    Ok(u32::from_le_bytes(length) as usize)
 }
 
 fn take_text(from: &mut impl Read) -> io::Result<String> {
-    let mut length = [0; 4];
-    from.read_exact(&mut length)?;
-    let mut text = String::new();
-    let length = u64::from(u32::from_le_bytes(length));
-    from.by_ref().take(length).read_to_string(&mut text)?;
-    Ok(text)
+    let mut text = vec![0; take_length(from)?];
+    from.read_exact(&mut text)?;
+    String::from_utf8(text).map_err(io::Error::other)
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -17,6 +17,9 @@ use crate::histogram::Shape;
 /// How many bytes of rows wait in memory.
 const MAX_WAITING_BYTES: usize = 64 << 20;
 
+/// How much memory of a slice is kept for the metrics to come.
+const KEPT_BYTES: usize = 256 << 10;
+
 /// Rows that wait for the end of their metric.
 pub(super) struct Later {
     folder: PathBuf,
@@ -29,8 +32,10 @@ pub(super) struct Later {
 #[derive(Default)]
 struct Waiting {
     rows: Vec<u8>,
+    held: u64,
     /// What did not fit into memory; kept open and used again by later metrics.
     file: Option<File>,
+    /// How many rows are in the file.
     in_file: u64,
 }
 
@@ -50,6 +55,7 @@ impl Later {
         let waiting = self.slices.entry(slice).or_default();
         let before = waiting.rows.len();
         put_row(&mut waiting.rows, row);
+        waiting.held += 1;
         self.bytes += waiting.rows.len() - before;
         if self.bytes <= self.limit {
             return Ok(());
@@ -73,20 +79,21 @@ impl Later {
             if let Some(file) = waiting.file.as_mut().filter(|_| waiting.in_file > 0) {
                 file.seek(SeekFrom::Start(0))
                     .map_err(|e| self.place.io(e))?;
-                let mut spilled =
-                    BufReader::with_capacity(256 << 10, &mut *file).take(waiting.in_file);
-                while reader.read(&mut spilled).map_err(|e| self.place.io(e))? {
+                let mut spilled = BufReader::with_capacity(256 << 10, &mut *file);
+                for _ in 0..std::mem::take(&mut waiting.in_file) {
+                    reader.read(&mut spilled).map_err(|e| self.place.io(e))?;
                     sink(&reader.row())?;
                 }
                 file.seek(SeekFrom::Start(0))
                     .map_err(|e| self.place.io(e))?;
-                waiting.in_file = 0;
             }
             let mut held = waiting.rows.as_slice();
-            while reader.read(&mut held).map_err(|e| self.place.io(e))? {
+            for _ in 0..std::mem::take(&mut waiting.held) {
+                reader.read(&mut held).map_err(|e| self.place.io(e))?;
                 sink(&reader.row())?;
             }
             waiting.rows.clear();
+            waiting.rows.shrink_to(KEPT_BYTES);
         }
         Ok(())
     }
@@ -115,7 +122,7 @@ impl Waiting {
         }
         if let Some(file) = &mut self.file {
             file.write_all(&self.rows)?;
-            self.in_file += self.rows.len() as u64;
+            self.in_file += std::mem::take(&mut self.held);
         }
         self.rows = Vec::new();
         Ok(())
@@ -197,14 +204,8 @@ struct RowReader {
 }
 
 impl RowReader {
-    /// Reads the next row; false at the end.
-    fn read(&mut self, from: &mut impl Read) -> io::Result<bool> {
-        let mut first = [0; 8];
-        match from.read_exact(&mut first) {
-            Ok(()) => self.slice_start = i64::from_le_bytes(first),
-            Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(false),
-            Err(e) => return Err(e),
-        }
+    fn read(&mut self, from: &mut impl Read) -> io::Result<()> {
+        self.slice_start = word(from)? as i64;
         self.mult = word(from)? as i64;
         for number in &mut self.numbers {
             *number = half(from)? as i32;
@@ -241,7 +242,7 @@ impl RowReader {
         for _ in 0..pairs {
             self.labels.pairs.push((text(from)?, text(from)?));
         }
-        Ok(true)
+        Ok(())
     }
 
     fn row(&self) -> Row<'_> {
@@ -298,11 +299,8 @@ fn list<T>(from: &mut impl Read, values: &mut Vec<T>, of: impl Fn(u64) -> T) -> 
 }
 
 fn text(from: &mut impl Read) -> io::Result<ByteArray> {
-    let length = half(from)?;
-    let mut bytes = Vec::new();
-    from.by_ref()
-        .take(u64::from(length))
-        .read_to_end(&mut bytes)?;
+    let mut bytes = vec![0; half(from)? as usize];
+    from.read_exact(&mut bytes)?;
     Ok(ByteArray::from(Bytes::from(bytes)))
 }
 
