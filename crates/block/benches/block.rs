@@ -30,6 +30,8 @@ const TARGETS: usize = 16;
 const JITTER: i64 = 20;
 /// The clock of a thread moves in milliseconds, so that what is short is done often.
 const ROUNDS: u64 = 30;
+/// How often a block is opened.
+const OPENS: u64 = 2000;
 /// Series that are made at once.
 const PART: usize = 512;
 /// Buckets of a native histogram.
@@ -431,10 +433,10 @@ fn measure_write(what: &str, path: &Path, series: impl Iterator<Item = (Labels, 
 /// Reads a block in several ways and says how fast that was.
 fn measure_reads(path: &Path) {
     let before = busy_ns();
-    for _ in 0..ROUNDS {
+    for _ in 0..OPENS {
         black_box(Block::open(path).unwrap());
     }
-    let ms = (busy_ns() - before) as f64 / 1e6 / ROUNDS as f64;
+    let ms = (busy_ns() - before) as f64 / 1e6 / OPENS as f64;
     println!("open: {ms:.3} ms");
     let block = Arc::new(Block::open(path).unwrap());
     let hour = TimeRange {

@@ -1,30 +1,27 @@
 //! Reads ranges of rows of a Parquet file, a column at a time: only the pages that hold them, and
 //! each page only after its checksum.
 
+mod checked;
+
 use std::fs::File;
-use std::io::{self, Cursor};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parquet::column::reader::{ColumnReaderImpl, get_column_reader, get_typed_column_reader};
 use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::{ParquetError, Result as ParquetResult};
-use parquet::file::metadata::{
-    ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader,
-};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
-use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::TypePtr;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::error::{BlockError, Place};
-use crate::layout::PAGE_CHECKSUMS;
 use crate::meta::{FileMeta, hex};
+use checked::{CheckedFile, pages};
 
 /// The longest tail that is read, in bytes; a file of 1 GiB has about 1 MiB.
 const MAX_TAIL_BYTES: u64 = 64 << 20;
@@ -335,127 +332,4 @@ fn join(ranges: impl Iterator<Item = Range<usize>>) -> RowRanges {
 /// A text column's value.
 pub(crate) fn text(value: &ByteArray) -> Option<&str> {
     std::str::from_utf8(value.data()).ok()
-}
-
-/// Where a page lies, and its checksum.
-#[derive(Clone, Copy, Debug)]
-struct CheckedPage {
-    start: u64,
-    length: u64,
-    sum: u32,
-}
-
-/// All pages in the order of the file, with the checksums of the footer.
-fn pages(meta: &ParquetMetaData) -> Option<Vec<CheckedPage>> {
-    let keys = meta.file_metadata().key_value_metadata()?;
-    let sums = keys
-        .iter()
-        .find(|key| key.key == PAGE_CHECKSUMS)?
-        .value
-        .as_deref()?;
-    let mut pages: Vec<CheckedPage> = Vec::with_capacity(sums.len() / 8);
-    for (number, group) in meta.row_groups().iter().enumerate() {
-        let index = meta.page_index_for_row_group(number);
-        for (column, chunk) in group.columns().iter().enumerate() {
-            let locations = index.page_locations(column)?;
-            let (start, end) = extent(chunk)?;
-            let first = u64::try_from(locations.first()?.offset).ok()?;
-            if first != start {
-                let length = first.checked_sub(start)?;
-                pages.push(CheckedPage {
-                    start,
-                    length,
-                    sum: 0,
-                });
-            }
-            for location in locations {
-                let start = u64::try_from(location.offset).ok()?;
-                let length = u64::try_from(location.compressed_page_size).ok()?;
-                pages.push(CheckedPage {
-                    start,
-                    length,
-                    sum: 0,
-                });
-            }
-            let last = pages.last()?;
-            if last.start + last.length != end {
-                return None;
-            }
-        }
-    }
-    if sums.len() != pages.len() * 8 {
-        return None;
-    }
-    for (number, page) in pages.iter_mut().enumerate() {
-        page.sum = u32::from_str_radix(sums.get(number * 8..number * 8 + 8)?, 16).ok()?;
-    }
-    Some(pages)
-}
-
-fn extent(chunk: &ColumnChunkMetaData) -> Option<(u64, u64)> {
-    let start = chunk
-        .dictionary_page_offset()
-        .unwrap_or_else(|| chunk.data_page_offset());
-    let start = u64::try_from(start).ok()?;
-    let length = u64::try_from(chunk.compressed_size()).ok()?;
-    Some((start, start.checked_add(length)?))
-}
-
-/// A file of which nothing is handed out that has not been checked: its tail, and whole pages.
-#[derive(Debug)]
-struct CheckedFile {
-    file: File,
-    size: u64,
-    tail: Bytes,
-    tail_offset: u64,
-    pages: Vec<CheckedPage>,
-}
-
-impl CheckedFile {
-    fn tail_from(&self, start: u64) -> Option<Bytes> {
-        let at = usize::try_from(start.checked_sub(self.tail_offset)?).ok()?;
-        (at <= self.tail.len()).then(|| self.tail.slice(at..))
-    }
-}
-
-impl Length for CheckedFile {
-    fn len(&self) -> u64 {
-        self.size
-    }
-}
-
-impl ChunkReader for CheckedFile {
-    type T = Cursor<Bytes>;
-
-    fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
-        let tail = self.tail_from(start);
-        tail.map(Cursor::new).ok_or_else(|| outside(start, 0))
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
-        if start >= self.tail_offset {
-            let tail = self.tail_from(start).filter(|tail| tail.len() >= length);
-            return tail
-                .map(|tail| tail.slice(..length))
-                .ok_or_else(|| outside(start, length));
-        }
-        let at = self.pages.binary_search_by_key(&start, |page| page.start);
-        let page = at
-            .ok()
-            .map(|at| self.pages[at])
-            .filter(|page| page.length == length as u64);
-        let page = page.ok_or_else(|| outside(start, length))?;
-        let mut bytes = vec![0; length];
-        let read = self.file.read_exact_at(&mut bytes, start);
-        read.map_err(|e: io::Error| ParquetError::External(Box::new(e)))?;
-        if xxh3_64(&bytes) as u32 != page.sum {
-            let what = format!("the page at byte {start} does not fit its checksum");
-            return Err(ParquetError::General(what));
-        }
-        Ok(bytes.into())
-    }
-}
-
-fn outside(start: u64, length: usize) -> ParquetError {
-    ParquetError::General(format!("{length} bytes at {start} are no page of the file"))
 }

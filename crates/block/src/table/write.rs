@@ -4,25 +4,28 @@
 //! into memory; a full row group is copied to the file. So a file takes the memory of one row
 //! group, compressed, however large it becomes.
 
-use std::fmt::Write as _;
+mod columns;
+mod sink;
+
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use parquet::column::page::{CompressedPage, PageWriteSpec, PageWriter};
-use parquet::column::writer::{ColumnCloseResult, ColumnWriter, get_column_writer};
+use parquet::column::writer::get_column_writer;
 use parquet::data_type::ByteArray;
 use parquet::errors::Result as ParquetResult;
 use parquet::file::metadata::KeyValue;
-use parquet::file::writer::{SerializedFileWriter, SerializedPageWriter, TrackedWrite};
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use parquet::file::writer::SerializedFileWriter;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{BlockError, Place};
 use crate::layout::PAGE_CHECKSUMS;
 use crate::meta::{FileMeta, hex};
 use crate::schema::TableSchema;
+use columns::{Column, Values};
+use sink::{SharedPages, SummedFile, sum_pages};
 
 /// Rows of a row group.
 const GROUP_ROWS: usize = 8192;
@@ -30,23 +33,6 @@ const GROUP_ROWS: usize = 8192;
 const GROUP_BYTES: usize = 32 << 20;
 /// Values that are collected before they go to the column writers.
 const BATCH_VALUES: usize = 128 << 10;
-
-/// A column's part of a batch.
-enum Values {
-    Int32(Vec<i32>),
-    Int64(Vec<i64>),
-    Double(Vec<f64>),
-    Text(Vec<ByteArray>),
-}
-
-/// A column of the row group that is being filled.
-struct Column {
-    values: Values,
-    definitions: Vec<i16>,
-    repetitions: Vec<i16>,
-    writer: ColumnWriter<'static>,
-    pages: SharedPages,
-}
 
 /// Writes one Parquet file.
 pub(crate) struct TableWriter {
@@ -294,188 +280,5 @@ impl TableWriter {
             Ok(())
         };
         append().map_err(|e| self.place.writing(e))
-    }
-}
-
-/// Adds the checksum of each page: the lower half of its xxh3-64, in 8 hexadecimal digits.
-fn sum_pages(chunk: &[u8], close: &ColumnCloseResult, sums: &mut String) {
-    let locations = close
-        .offset_index
-        .iter()
-        .flat_map(|index| &index.page_locations);
-    let mut starts: Vec<usize> = locations.map(|page| page.offset as usize).collect();
-    if close.metadata.dictionary_page_offset().is_some() {
-        starts.insert(0, 0);
-    }
-    let ends = starts.iter().skip(1).copied().chain([chunk.len()]);
-    for (start, end) in starts.iter().zip(ends) {
-        let sum = xxh3_64(&chunk[*start..end]) as u32;
-        write!(sums, "{sum:08x}").expect("a String takes all there is memory for");
-    }
-}
-
-impl Values {
-    fn of(writer: &ColumnWriter<'_>) -> Self {
-        match writer {
-            ColumnWriter::Int32ColumnWriter(_) => Self::Int32(Vec::new()),
-            ColumnWriter::Int64ColumnWriter(_) => Self::Int64(Vec::new()),
-            ColumnWriter::DoubleColumnWriter(_) => Self::Double(Vec::new()),
-            _ => Self::Text(Vec::new()),
-        }
-    }
-}
-
-impl Column {
-    fn int32(&mut self) -> &mut Vec<i32> {
-        match &mut self.values {
-            Values::Int32(values) => values,
-            _ => unreachable!("the schema has another type here"),
-        }
-    }
-
-    fn int64(&mut self) -> &mut Vec<i64> {
-        match &mut self.values {
-            Values::Int64(values) => values,
-            _ => unreachable!("the schema has another type here"),
-        }
-    }
-
-    fn double(&mut self) -> &mut Vec<f64> {
-        match &mut self.values {
-            Values::Double(values) => values,
-            _ => unreachable!("the schema has another type here"),
-        }
-    }
-
-    fn text(&mut self) -> &mut Vec<ByteArray> {
-        match &mut self.values {
-            Values::Text(values) => values,
-            _ => unreachable!("the schema has another type here"),
-        }
-    }
-
-    /// The levels of a list whose elements are all there. `level` is that of an element; an empty
-    /// list is one below.
-    fn list(&mut self, count: usize, level: i16) {
-        self.repetitions.push(0);
-        if count == 0 {
-            self.definitions.push(level - 1);
-            return;
-        }
-        let (definitions, repetitions) = (self.definitions.len(), self.repetitions.len());
-        self.definitions.resize(definitions + count, level);
-        self.repetitions.resize(repetitions + count - 1, 1);
-    }
-
-    /// The levels of a list of which some elements are missing; no list where all are.
-    fn sparse_list(&mut self, values: usize, present: Option<&[bool]>) {
-        match present {
-            _ if values == 0 => {
-                self.definitions.push(0);
-                self.repetitions.push(0);
-            }
-            None => self.list(values, 3),
-            Some(present) => {
-                let before = self.repetitions.len();
-                self.repetitions.resize(before + present.len(), 1);
-                self.repetitions[before] = 0;
-                let levels = present.iter().map(|present| 2 + i16::from(*present));
-                self.definitions.extend(levels);
-            }
-        }
-    }
-
-    fn write_batch(&mut self) -> ParquetResult<()> {
-        let given = |levels: &[i16]| !levels.is_empty();
-        let definitions = Some(self.definitions.as_slice()).filter(|levels| given(levels));
-        let repetitions = Some(self.repetitions.as_slice()).filter(|levels| given(levels));
-        match (&mut self.writer, &mut self.values) {
-            (ColumnWriter::Int32ColumnWriter(writer), Values::Int32(values)) => {
-                writer.write_batch(values, definitions, repetitions)?;
-                values.clear();
-            }
-            (ColumnWriter::Int64ColumnWriter(writer), Values::Int64(values)) => {
-                writer.write_batch(values, definitions, repetitions)?;
-                values.clear();
-            }
-            (ColumnWriter::DoubleColumnWriter(writer), Values::Double(values)) => {
-                writer.write_batch(values, definitions, repetitions)?;
-                values.clear();
-            }
-            (ColumnWriter::ByteArrayColumnWriter(writer), Values::Text(values)) => {
-                writer.write_batch(values, definitions, repetitions)?;
-                values.clear();
-            }
-            _ => unreachable!("columns are opened with the type of their writer"),
-        }
-        self.definitions.clear();
-        self.repetitions.clear();
-        Ok(())
-    }
-}
-
-/// The pages of a column, in memory until its row group is full.
-#[derive(Clone)]
-struct SharedPages(Arc<Mutex<TrackedWrite<Vec<u8>>>>);
-
-impl Default for SharedPages {
-    fn default() -> Self {
-        Self(Arc::new(Mutex::new(TrackedWrite::new(Vec::new()))))
-    }
-}
-
-impl SharedPages {
-    fn size(&self) -> usize {
-        let pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pages.bytes_written()
-    }
-
-    fn take(&self) -> Vec<u8> {
-        let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = std::mem::replace(&mut *pages, TrackedWrite::new(Vec::new()));
-        full.into_inner().unwrap_or_default()
-    }
-}
-
-impl PageWriter for SharedPages {
-    fn write_page(&mut self, page: CompressedPage) -> ParquetResult<PageWriteSpec> {
-        let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        SerializedPageWriter::new(&mut pages).write_page(page)
-    }
-
-    fn close(&mut self) -> ParquetResult<()> {
-        let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pages.flush()?;
-        Ok(())
-    }
-}
-
-/// A file that knows its size and checksums.
-struct SummedFile {
-    file: BufWriter<File>,
-    all: Xxh3,
-    tail: Option<Xxh3>,
-    size: u64,
-    /// The last bytes written.
-    end: [u8; 8],
-}
-
-impl Write for SummedFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write_all(bytes)?;
-        self.all.update(bytes);
-        if let Some(tail) = &mut self.tail {
-            tail.update(bytes);
-        }
-        self.size += bytes.len() as u64;
-        let new = &bytes[bytes.len().saturating_sub(self.end.len())..];
-        let kept = self.end.len() - new.len();
-        self.end.copy_within(new.len().., 0);
-        self.end[kept..].copy_from_slice(new);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
     }
 }
