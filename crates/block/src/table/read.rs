@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parquet::column::reader::{ColumnReaderImpl, get_column_reader, get_typed_column_reader};
 use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::{ParquetError, Result as ParquetResult};
@@ -93,6 +94,8 @@ impl Table {
         }
         file.pages =
             pages(&meta).ok_or_else(|| place.corrupt("its page index contradicts itself"))?;
+        // What the tail says is in `meta` now.
+        file.tail = Bytes::new();
         let file = Arc::new(file);
         Ok(Self { place, file, meta })
     }
