@@ -6,6 +6,8 @@ mod series;
 mod plan;
 mod rows;
 mod set;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -5,9 +5,11 @@ use std::io::{self, Cursor};
 use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
+use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::serialized_reader::SerializedPageReader;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::layout::PAGE_CHECKSUMS;
@@ -15,9 +17,9 @@ use crate::layout::PAGE_CHECKSUMS;
 /// Where a page lies, and its checksum.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CheckedPage {
-    start: u64,
-    length: u64,
-    sum: u32,
+    pub(super) start: u64,
+    pub(super) length: u64,
+    pub(super) sum: u32,
 }
 
 /// All pages in the order of the file, with the checksums of the footer.
@@ -133,4 +135,45 @@ impl ChunkReader for CheckedFile {
 
 fn outside(start: u64, length: usize) -> ParquetError {
     ParquetError::General(format!("{length} bytes at {start} are no page of the file"))
+}
+
+/// Pages of a column chunk. None may claim more values than the chunk has: runs of levels take no
+/// bytes, so that a page could claim any number and take memory for it.
+pub(super) struct BoundedPages {
+    pub(super) pages: SerializedPageReader<CheckedFile>,
+    pub(super) values: usize,
+}
+
+impl PageReader for BoundedPages {
+    fn get_next_page(&mut self) -> ParquetResult<Option<Page>> {
+        let page = self.pages.get_next_page()?;
+        if let Some(page) = &page
+            && page.is_data_page()
+            && page.num_values() as usize > self.values
+        {
+            let what = "a page claims more values than its column has";
+            return Err(ParquetError::General(what.to_owned()));
+        }
+        Ok(page)
+    }
+
+    fn peek_next_page(&mut self) -> ParquetResult<Option<PageMetadata>> {
+        self.pages.peek_next_page()
+    }
+
+    fn skip_next_page(&mut self) -> ParquetResult<()> {
+        self.pages.skip_next_page()
+    }
+
+    fn at_record_boundary(&mut self) -> ParquetResult<bool> {
+        self.pages.at_record_boundary()
+    }
+}
+
+impl Iterator for BoundedPages {
+    type Item = ParquetResult<Page>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.get_next_page().transpose()
+    }
 }
