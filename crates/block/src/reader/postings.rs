@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use model::matcher::{MatchOp, Matcher, Pattern};
 use model::select::{LookupBounds, SelectError};
-use parquet::data_type::{ByteArrayType, Int32Type};
+use parquet::data_type::{ByteArray, ByteArrayType, Int32Type};
 
 use super::Block;
 use crate::error::BlockError;
@@ -68,12 +68,7 @@ impl Block {
             if rows.is_empty() {
                 continue;
             }
-            let names = self
-                .postings
-                .read::<ByteArrayType>(group, postings::NAME, &rows)?;
-            let values = self
-                .postings
-                .read::<ByteArrayType>(group, postings::VALUE, &rows)?;
+            let (names, values) = self.read_labels_of_postings(group, &rows)?;
             let mut wanted: RowRanges = Vec::new();
             let all = rows.iter().cloned().flatten();
             for (row, (own, value)) in all.zip(names.iter().zip(&values)) {
@@ -107,6 +102,16 @@ impl Block {
         Ok(ids)
     }
 
+    /// The names and the values of postings.
+    fn read_labels_of_postings(
+        &self,
+        group: usize,
+        rows: &[Range<usize>],
+    ) -> Result<(Vec<ByteArray>, Vec<ByteArray>), BlockError> {
+        let read = |column| self.postings.read::<ByteArrayType>(group, column, rows);
+        Ok((read(postings::NAME)?, read(postings::VALUE)?))
+    }
+
     /// Hands out the name and value of each posting, of one name or of all.
     pub(super) fn each_posting(
         &self,
@@ -123,12 +128,7 @@ impl Block {
             if rows.is_empty() {
                 continue;
             }
-            let names = self
-                .postings
-                .read::<ByteArrayType>(group, postings::NAME, &rows)?;
-            let values = self
-                .postings
-                .read::<ByteArrayType>(group, postings::VALUE, &rows)?;
+            let (names, values) = self.read_labels_of_postings(group, &rows)?;
             for (name, value) in names.iter().zip(&values) {
                 let (Some(name), Some(value)) = (text(name), text(value)) else {
                     return Err(self.postings.corrupt("a label is no UTF-8").into());
