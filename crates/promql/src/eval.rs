@@ -38,8 +38,8 @@ use model::select::{SelectError, SelectRequest, SeriesSet};
 use model::time::{Clock, TimestampMs};
 
 use crate::annotations::Annotations;
-use crate::parse::LARGE_STACK_BYTES;
 use crate::plan::Plan;
+use crate::stack::{MAX_DEPTH_INLINE, on_large_stack};
 use crate::value::QueryValue;
 use budget::Budget;
 pub use budget::{CancelFlag, EvalLimits, QueryStats};
@@ -172,9 +172,6 @@ pub struct Evaluation {
     pub stats: QueryStats,
 }
 
-/// Plans that nest deeper are evaluated on a thread with a large stack.
-const MAX_DEPTH_INLINE: usize = 40;
-
 /// Evaluates a plan.
 ///
 /// # Errors
@@ -246,13 +243,10 @@ pub fn evaluate_observed(
         let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
         return caught.unwrap_or(Err(EvalError::Internal));
     }
-    std::thread::scope(|scope| {
-        let builder = std::thread::Builder::new().stack_size(LARGE_STACK_BYTES);
-        let thread = builder.spawn_scoped(scope, run).map_err(|error| {
-            EvalError::Unavailable(format!("no thread to evaluate a complex query: {error}"))
-        })?;
-        thread.join().unwrap_or(Err(EvalError::Internal))
-    })
+    let joined = on_large_stack(run).map_err(|error| {
+        EvalError::Unavailable(format!("no thread to evaluate a complex query: {error}"))
+    })?;
+    joined.unwrap_or(Err(EvalError::Internal))
 }
 
 /// One evaluation.

@@ -15,6 +15,7 @@ pub mod plan;
 pub mod functions;
 pub mod eval;
 pub mod memory;
+mod stack;
 
 pub use eval::{
     CancelFlag, Cores, EvalError, EvalLimits, EvalOptions, Evaluation, QueryStats, QueryTime,

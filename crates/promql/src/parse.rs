@@ -14,6 +14,7 @@ use model::ErrorKind;
 use model::matcher::Matcher;
 
 use crate::ast::Expr;
+use crate::stack::on_large_stack;
 
 pub use literal::{format_duration_ms, parse_duration_ms};
 
@@ -83,10 +84,9 @@ impl fmt::Display for ParseError {
 
 impl std::error::Error for ParseError {}
 
-/// Above so many levels, a query is parsed on a thread with a large stack.
+/// Above so many levels, a query is parsed on a thread with a large stack: the parser and the
+/// checks recurse with the tree.
 const SMALL: usize = 120;
-/// That stack, in bytes: the parser and the checks recurse with the tree.
-pub(crate) const LARGE_STACK_BYTES: usize = 64 << 20;
 
 /// At most how deep the tree of a text can be. Each level has a byte that is not part of a word:
 /// an operator of signs, a bracket, or what parts an operator of letters from its sides.
@@ -109,16 +109,11 @@ pub fn parse(text: &str, options: &ParseOptions) -> Result<Expr, ParseError> {
     if most_levels(text) <= SMALL {
         return run();
     }
-    std::thread::scope(|scope| {
-        let builder = std::thread::Builder::new().stack_size(LARGE_STACK_BYTES);
-        let thread = builder
-            .spawn_scoped(scope, run)
-            .map_err(|error| ParseError {
-                kind: ErrorKind::Unavailable,
-                ..ParseError::anywhere(format!("no thread to parse a complex query: {error}"))
-            })?;
-        thread.join().unwrap_or_else(|_| Err(panicked()))
-    })
+    let joined = on_large_stack(run).map_err(|error| ParseError {
+        kind: ErrorKind::Unavailable,
+        ..ParseError::anywhere(format!("no thread to parse a complex query: {error}"))
+    })?;
+    joined.unwrap_or_else(|_| Err(panicked()))
 }
 
 fn panicked() -> ParseError {

@@ -18,6 +18,7 @@ use crate::annotations::Pos;
 use crate::ast::{AggregateOp, At, BinaryOp, Cardinality, Edge, Expr, Grouping, Matching};
 use crate::eval::QueryTime;
 use crate::eval::kernel::{BucketKernel, ElementKernel, RangeKernel, Special};
+use crate::stack::{MAX_DEPTH_INLINE, on_large_stack};
 use crate::value::ValueType;
 pub use explain::{Explained, Took};
 pub use lengths::LengthError;
@@ -41,11 +42,32 @@ impl Plan {
     /// Plans a checked expression for a time.
     ///
     /// # Errors
-    /// Where a length of time that is to be computed comes out as none that can be.
-    pub fn new(expr: &Expr, time: QueryTime) -> Result<Self, LengthError> {
-        let expr = lengths::fix(expr, time)?;
-        Ok(build::plan(&expr))
+    /// Where a length of time that is to be computed comes out as none that can be, or the system
+    /// grants no thread for a query that nests deep.
+    pub fn new(expr: &Expr, time: QueryTime) -> Result<Self, PlanError> {
+        let run = || -> Result<Self, PlanError> {
+            let expr = lengths::fix(expr, time)?;
+            Ok(build::plan(&expr))
+        };
+        if build::depth(expr) <= MAX_DEPTH_INLINE {
+            return run();
+        }
+        match on_large_stack(run).map_err(PlanError::NoThread)? {
+            Ok(planned) => planned,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
     }
+}
+
+/// Why a query can't be planned.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A length of time can't be computed.
+    #[error(transparent)]
+    Length(#[from] LengthError),
+    /// The system grants no thread.
+    #[error("no thread to plan a complex query: {0}")]
+    NoThread(std::io::Error),
 }
 
 /// One node.

@@ -7,7 +7,7 @@ use model::time::Clock;
 use crate::ast::{Expr, ExprKind, Selector};
 use crate::eval::{EvalError, EvalLimits, EvalOptions, Evaluation, QueryTime, Queryable, evaluate};
 use crate::parse::{ParseError, ParseOptions, parse};
-use crate::plan::Plan;
+use crate::plan::{Plan, PlanError};
 use crate::value::ValueType;
 
 /// A parsed query.
@@ -61,7 +61,10 @@ impl Query {
         clock: &(dyn Clock + Sync),
     ) -> Result<Evaluation, EvalError> {
         let planned = Plan::new(&self.expr, time);
-        let plan = planned.map_err(|error| EvalError::Execution(error.to_string()))?;
+        let plan = planned.map_err(|error| match error {
+            PlanError::Length(error) => EvalError::Execution(error.to_string()),
+            PlanError::NoThread(_) => EvalError::Unavailable(error.to_string()),
+        })?;
         evaluate(&plan, source, time, options, limits, clock)
     }
 }

@@ -14,7 +14,7 @@ use promql::eval::{
     Queryable, evaluate_observed,
 };
 use promql::parse::{ParseError, ParseOptions};
-use promql::plan::{Explained, Plan};
+use promql::plan::{Explained, Plan, PlanError};
 use promql::value::QueryValue;
 use tokio::time::Instant;
 use wire::service::ReadService;
@@ -153,11 +153,12 @@ impl Run<'_> {
         };
         let begun = Instant::now();
         let stopwatch = || begun.elapsed();
-        let plan = Plan::new(expr, time).map_err(|error| {
-            ApiError::new(
+        let plan = Plan::new(expr, time).map_err(|error| match error {
+            PlanError::Length(error) => ApiError::new(
                 ErrorType::BadData,
                 format!("invalid parameter \"query\": {error}"),
-            )
+            ),
+            PlanError::NoThread(_) => ApiError::new(ErrorType::Unavailable, error.to_string()),
         })?;
         let planned = begun.elapsed();
         let mut observer = Observer::new();

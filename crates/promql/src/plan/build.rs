@@ -390,7 +390,8 @@ fn need(select: &mut Select, wanted: Option<&[Arc<str>]>) {
     }
 }
 
-fn depth(expr: &Expr) -> usize {
+/// How deep a tree nests.
+pub(super) fn depth(expr: &Expr) -> usize {
     1 + match &expr.kind {
         ExprKind::Number(..)
         | ExprKind::String(_)

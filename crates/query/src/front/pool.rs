@@ -5,6 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crossbeam::channel::{Sender, bounded};
 
+/// The stack of a thread: trees of the deepest queries are printed, told and dropped on it.
+const STACK_BYTES: usize = 8 << 20;
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// A fixed number of threads. They end when the pool is dropped and its jobs are done.
@@ -25,7 +28,8 @@ impl Pool {
         for at in 0..threads {
             let inbox = inbox.clone();
             let name = format!("query-{at}");
-            std::thread::Builder::new().name(name).spawn(move || {
+            let thread = std::thread::Builder::new().name(name);
+            thread.stack_size(STACK_BYTES).spawn(move || {
                 while let Ok(job) = inbox.recv() {
                     // What a job panics with has been logged by the hook; its caller sees that
                     // no answer comes. The thread lives on.
