@@ -6,6 +6,7 @@
 
 mod error;
 mod layout;
+mod source;
 mod schema;
 pub mod meta;
 mod encode;
@@ -19,4 +20,5 @@ pub use error::BlockError;
 pub use layout::{BlockSpec, slice_ms_for};
 pub use meta::BlockMeta;
 pub use reader::Block;
+pub use source::BlockFiles;
 pub use writer::{BlockWriter, MAX_BLOCK_SERIES, SortKey};

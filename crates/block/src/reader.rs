@@ -23,6 +23,7 @@ use crate::meta::{BlockMeta, FileMeta};
 use crate::schema::{
     TableSchema, postings_schema, samples_schema, series_schema, timelines_schema,
 };
+use crate::source::{BlockFiles, FolderFiles};
 use crate::table::Table;
 use plan::Plan;
 use set::BlockSeriesSet;
@@ -47,11 +48,24 @@ impl Block {
     /// Where a file is missing or damaged, or the format's version is not known.
     pub fn open(folder: &Path) -> Result<Self, BlockError> {
         let meta = BlockMeta::read(folder)?;
+        Self::open_from(meta, Arc::new(FolderFiles::new(folder)))
+    }
+
+    /// Opens a block of which `meta.json` is known already, from wherever its files are.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_from(meta: BlockMeta, files: Arc<dyn BlockFiles>) -> Result<Self, BlockError> {
         let promoted = &meta.promoted_labels;
         let open = |file: &str, schema: parquet::errors::Result<TableSchema>| {
             let place = Place::new(&meta.block_id, file);
             let schema = schema.map_err(|e| place.reading(e))?;
-            Table::open(folder, place, expected(&meta, file)?, &schema.root)
+            Table::open(
+                Arc::clone(&files),
+                place,
+                expected(&meta, file)?,
+                &schema.root,
+            )
         };
         Ok(Self {
             samples: open(SAMPLES, samples_schema(Vec::new()))?,

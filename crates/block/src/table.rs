@@ -3,5 +3,5 @@
 mod write;
 mod read;
 
-pub(crate) use read::{Cells, RowRanges, Table, text};
+pub(crate) use read::{Cells, Pages, RowRanges, Table, text};
 pub(crate) use write::TableWriter;

@@ -6,9 +6,13 @@ use parquet::data_type::{Int32Type, Int64Type};
 use super::Block;
 use crate::error::BlockError;
 use crate::schema::samples;
+use crate::table::Pages;
 
 /// The most rows of a select: they are listed before the first is read.
 const MAX_SELECTED_ROWS: usize = 16 << 20;
+
+/// Row groups whose rows are looked at with one fetch.
+const GROUPS_AT_ONCE: usize = 64;
 
 /// One row to read.
 #[derive(Clone, Copy, Debug)]
@@ -36,20 +40,25 @@ impl Plan {
         let meta = &block.meta;
         let in_range =
             |start: i64| start < range.end && start.saturating_add(meta.slice_ms) > range.start;
-        for group in 0..block.samples.groups() {
-            if !may_hold(block, group, ids, range) {
-                continue;
+        let groups =
+            (0..block.samples.groups()).filter(|group| may_hold(block, *group, ids, range));
+        let groups: Vec<_> = groups
+            .map(|group| (group, 0..block.samples.group_rows(group)))
+            .collect();
+        let mut pages = Pages::default();
+        for (at, (group, all)) in groups.iter().enumerate() {
+            if at % GROUPS_AT_ONCE == 0 {
+                let next = &groups[at..groups.len().min(at + GROUPS_AT_ONCE)];
+                let next = next.iter();
+                let rows = next.map(|(group, all)| (*group, std::slice::from_ref(all)));
+                let columns = [samples::SERIES_ID, samples::SLICE_START, samples::N];
+                pages = block.samples.fetch(rows, columns)?;
             }
-            let count = block.samples.group_rows(group);
-            let all = 0..count;
-            let all = std::slice::from_ref(&all);
-            let series = block
-                .samples
-                .read::<Int32Type>(group, samples::SERIES_ID, all)?;
-            let slices = block
-                .samples
-                .read::<Int64Type>(group, samples::SLICE_START, all)?;
-            let counts = block.samples.read::<Int32Type>(group, samples::N, all)?;
+            let (group, all) = (*group, std::slice::from_ref(all));
+            let table = &block.samples;
+            let series = table.read::<Int32Type>(&pages, group, samples::SERIES_ID, all)?;
+            let slices = table.read::<Int64Type>(&pages, group, samples::SLICE_START, all)?;
+            let counts = table.read::<Int32Type>(&pages, group, samples::N, all)?;
             for (row, ((id, slice), count)) in series.iter().zip(&slices).zip(&counts).enumerate() {
                 if !in_range(*slice) || ids.binary_search(id).is_err() {
                     continue;

@@ -86,9 +86,13 @@ impl Block {
                 }
             }
             if !wanted.is_empty() {
-                let cells =
-                    self.postings
-                        .read_cells::<Int32Type>(group, postings::SERIES_IDS, &wanted)?;
+                let column = postings::SERIES_IDS;
+                let pages = self
+                    .postings
+                    .fetch([(group, wanted.as_slice())], [column])?;
+                let cells = self
+                    .postings
+                    .read_cells::<Int32Type>(&pages, group, column, &wanted)?;
                 ids.extend(cells.values);
             }
         }
@@ -108,7 +112,12 @@ impl Block {
         group: usize,
         rows: &[Range<usize>],
     ) -> Result<(Vec<ByteArray>, Vec<ByteArray>), BlockError> {
-        let read = |column| self.postings.read::<ByteArrayType>(group, column, rows);
+        let columns = [postings::NAME, postings::VALUE];
+        let pages = self.postings.fetch([(group, rows)], columns)?;
+        let read = |column| {
+            self.postings
+                .read::<ByteArrayType>(&pages, group, column, rows)
+        };
         Ok((read(postings::NAME)?, read(postings::VALUE)?))
     }
 

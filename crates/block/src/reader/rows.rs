@@ -11,7 +11,7 @@ use crate::encode::{CONSTANT, DOUBLES, INTEGERS, decode_integers, spread};
 use crate::error::BlockError;
 use crate::histogram::{FLOAT, Shape};
 use crate::schema::samples;
-use crate::table::{Cells, RowRanges};
+use crate::table::{Cells, Pages, RowRanges};
 
 /// The level of an element that is there, in a list of which some may be missing.
 const PRESENT: i16 = 3;
@@ -46,14 +46,18 @@ pub(super) struct DecodedRows {
     pub(super) values: Vec<f64>,
 }
 
+/// The columns that [`Block::read_rows`] may look at.
+pub(super) const ROW_COLUMNS: Range<usize> = samples::TIMELINE_ID..samples::LABEL_KEY;
+
 impl Block {
     /// Decodes rows of a row group.
     pub(super) fn read_rows(
         &self,
+        pages: &Pages,
         group: usize,
         rows: &RowRanges,
     ) -> Result<DecodedRows, BlockError> {
-        let int32 = |column| self.samples.read::<Int32Type>(group, column, rows);
+        let int32 = |column| self.samples.read::<Int32Type>(pages, group, column, rows);
         let timelines = int32(samples::TIMELINE_ID)?;
         let offsets = int32(samples::T_OFF)?;
         let counts = int32(samples::N)?;
@@ -79,16 +83,17 @@ impl Block {
                 shape: None,
             });
         }
-        self.read_values(group, rows, &kinds, &mut decoded)?;
-        self.read_starts(group, rows, &mut decoded.rows)?;
+        self.read_values(pages, group, rows, &kinds, &mut decoded)?;
+        self.read_starts(pages, group, rows, &mut decoded.rows)?;
         if comps.iter().any(|comp| *comp != FLOAT) {
-            self.read_shapes(group, rows, &mut decoded.rows)?;
+            self.read_shapes(pages, group, rows, &mut decoded.rows)?;
         }
         Ok(decoded)
     }
 
     fn read_values(
         &self,
+        pages: &Pages,
         group: usize,
         rows: &RowRanges,
         kinds: &[i32],
@@ -97,7 +102,7 @@ impl Block {
         if kinds.contains(&CONSTANT) {
             let constants =
                 self.samples
-                    .read_optional::<DoubleType>(group, samples::V_CONST, rows)?;
+                    .read_optional::<DoubleType>(pages, group, samples::V_CONST, rows)?;
             for ((row, kind), constant) in decoded.rows.iter_mut().zip(kinds).zip(constants) {
                 if *kind == CONSTANT {
                     row.values = RowValues::Constant(constant.unwrap_or_else(stale_nan));
@@ -105,12 +110,16 @@ impl Block {
             }
         }
         if kinds.contains(&INTEGERS) {
-            let exps = self.samples.read::<Int32Type>(group, samples::EXP, rows)?;
-            let mults = self.samples.read::<Int64Type>(group, samples::MULT, rows)?;
+            let exps = self
+                .samples
+                .read::<Int32Type>(pages, group, samples::EXP, rows)?;
+            let mults = self
+                .samples
+                .read::<Int64Type>(pages, group, samples::MULT, rows)?;
             let wanted = of_kind(rows, kinds, INTEGERS);
             let cells = self
                 .samples
-                .read_cells::<Int64Type>(group, samples::VI, &wanted)?;
+                .read_cells::<Int64Type>(pages, group, samples::VI, &wanted)?;
             let scales = exps.into_iter().zip(mults).collect::<Vec<_>>();
             self.take_lists(&cells, kinds, INTEGERS, decoded, |at, part, values| {
                 let (exp, mult) = scales[at];
@@ -119,9 +128,9 @@ impl Block {
         }
         if kinds.contains(&DOUBLES) {
             let wanted = of_kind(rows, kinds, DOUBLES);
-            let cells = self
-                .samples
-                .read_cells::<DoubleType>(group, samples::VF, &wanted)?;
+            let cells =
+                self.samples
+                    .read_cells::<DoubleType>(pages, group, samples::VF, &wanted)?;
             self.take_lists(&cells, kinds, DOUBLES, decoded, |_, part, values| {
                 values.extend_from_slice(part);
                 true
@@ -186,11 +195,12 @@ impl Block {
 
     fn read_starts(
         &self,
+        pages: &Pages,
         group: usize,
         rows: &RowRanges,
         decoded: &mut [DecodedRow],
     ) -> Result<(), BlockError> {
-        let starts = self.read_lists::<Int64Type>(group, samples::STARTS, rows)?;
+        let starts = self.read_lists::<Int64Type>(pages, group, samples::STARTS, rows)?;
         for (row, starts) in decoded.iter_mut().zip(starts) {
             if !starts.is_empty() && starts.len() != row.count {
                 return Err(self
@@ -204,20 +214,24 @@ impl Block {
 
     fn read_shapes(
         &self,
+        pages: &Pages,
         group: usize,
         rows: &RowRanges,
         decoded: &mut [DecodedRow],
     ) -> Result<(), BlockError> {
-        let buckets = self
-            .samples
-            .read_optional::<Int32Type>(group, samples::BUCKET, rows)?;
-        let schemas = self
-            .samples
-            .read_optional::<Int32Type>(group, samples::H_SCHEMA, rows)?;
-        let thresholds =
+        let buckets =
             self.samples
-                .read_optional::<DoubleType>(group, samples::H_ZERO_THRESHOLD, rows)?;
-        let customs = self.read_lists::<DoubleType>(group, samples::H_CUSTOM, rows)?;
+                .read_optional::<Int32Type>(pages, group, samples::BUCKET, rows)?;
+        let schemas =
+            self.samples
+                .read_optional::<Int32Type>(pages, group, samples::H_SCHEMA, rows)?;
+        let thresholds = self.samples.read_optional::<DoubleType>(
+            pages,
+            group,
+            samples::H_ZERO_THRESHOLD,
+            rows,
+        )?;
+        let customs = self.read_lists::<DoubleType>(pages, group, samples::H_CUSTOM, rows)?;
         let columns = buckets
             .into_iter()
             .zip(schemas)
@@ -244,11 +258,12 @@ impl Block {
     /// Reads lists whose elements are all there; one that is missing is empty.
     fn read_lists<T: DataType>(
         &self,
+        pages: &Pages,
         group: usize,
         column: usize,
         rows: &RowRanges,
     ) -> Result<Vec<Vec<T::T>>, BlockError> {
-        let cells = self.samples.read_cells::<T>(group, column, rows)?;
+        let cells = self.samples.read_cells::<T>(pages, group, column, rows)?;
         let mut lists: Vec<Vec<T::T>> = Vec::new();
         let mut values = cells.values.into_iter();
         for (repetition, definition) in cells.repetitions.iter().zip(&cells.definitions) {

@@ -19,23 +19,29 @@ impl Block {
             .map(|id| usize::try_from(*id).unwrap_or(usize::MAX));
         let mut found = Vec::with_capacity(ids.len());
         for (group, rows) in self.series.locate(rows) {
-            let read = |column| self.series.read::<ByteArrayType>(group, column, &rows);
+            let all = series::NAME..series::PROMOTED + self.meta.promoted_labels.len() + 2;
+            let pages = self.series.fetch([(group, rows.as_slice())], all)?;
+            let pages = &pages;
+            let read = |column| {
+                self.series
+                    .read::<ByteArrayType>(pages, group, column, &rows)
+            };
             let names = read(series::NAME)?;
             let promoted = &self.meta.promoted_labels;
             let mut columns = Vec::with_capacity(promoted.len());
             for column in (series::PROMOTED..).take(promoted.len()) {
                 columns.push(
                     self.series
-                        .read_optional::<ByteArrayType>(group, column, &rows)?,
+                        .read_optional::<ByteArrayType>(pages, group, column, &rows)?,
                 );
             }
             let keys = series::PROMOTED + promoted.len();
             let keys_read = self
                 .series
-                .read_cells::<ByteArrayType>(group, keys, &rows)?;
+                .read_cells::<ByteArrayType>(pages, group, keys, &rows)?;
             let values = self
                 .series
-                .read_cells::<ByteArrayType>(group, keys + 1, &rows)?;
+                .read_cells::<ByteArrayType>(pages, group, keys + 1, &rows)?;
             let rest = self.rest_of_labels(&keys_read, &values, names.len())?;
             for (at, (name, rest)) in names.iter().zip(rest).enumerate() {
                 let mut pairs = rest;

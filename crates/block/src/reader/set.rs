@@ -11,7 +11,7 @@ use parquet::data_type::Int64Type;
 
 use super::Block;
 use super::plan::{Plan, PlannedRow};
-use super::rows::{DecodedRow, DecodedRows, RowValues};
+use super::rows::{DecodedRow, DecodedRows, ROW_COLUMNS, RowValues};
 use super::series::SERIES_AT_ONCE;
 use crate::error::BlockError;
 use crate::histogram::{Component, FLOAT, join_run};
@@ -116,13 +116,22 @@ impl BlockSeriesSet {
         };
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_unstable_by_key(|at| (rows[*at].group, rows[*at].row));
+        let mut wanted = Vec::new();
         for group in order.chunk_by(|a, b| rows[*a].group == rows[*b].group) {
-            let ranges = ranges_of(group.iter().map(|at| &rows[*at]));
             for (row, at) in group.iter().enumerate() {
-                batch.places[*at] = (batch.groups.len(), row);
+                batch.places[*at] = (wanted.len(), row);
             }
-            let number = rows[group[0]].group as usize;
-            batch.groups.push(self.block.read_rows(number, &ranges)?);
+            let ranges = ranges_of(group.iter().map(|at| &rows[*at]));
+            wanted.push((rows[group[0]].group as usize, ranges));
+        }
+        let places = wanted
+            .iter()
+            .map(|(group, ranges)| (*group, ranges.as_slice()));
+        let pages = self.block.samples.fetch(places, ROW_COLUMNS)?;
+        for (group, ranges) in &wanted {
+            batch
+                .groups
+                .push(self.block.read_rows(&pages, *group, ranges)?);
         }
         self.batch = batch;
         self.load_timelines()
@@ -147,8 +156,13 @@ impl BlockSeriesSet {
             return Err(table.corrupt("a row names a timeline that does not exist"));
         }
         let mut ids = missing.iter();
-        for (group, ranges) in table.locate(missing.iter().map(|id| *id as usize)) {
-            let cells = table.read_cells::<Int64Type>(group, timelines::TS, &ranges)?;
+        let places = table.locate(missing.iter().map(|id| *id as usize));
+        let rows = places
+            .iter()
+            .map(|(group, ranges)| (*group, ranges.as_slice()));
+        let pages = table.fetch(rows, [timelines::TS])?;
+        for (group, ranges) in places {
+            let cells = table.read_cells::<Int64Type>(&pages, group, timelines::TS, &ranges)?;
             if cells.values.len() != cells.repetitions.len() {
                 return Err(table.corrupt("a timeline is empty"));
             }

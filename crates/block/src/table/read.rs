@@ -3,11 +3,11 @@
 
 mod checked;
 
-use std::fs::File;
+pub(crate) use checked::Pages;
+
+use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,12 +23,13 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::error::{BlockError, Place};
 use crate::meta::{FileMeta, hex};
-use checked::{BoundedPages, CheckedFile, pages};
+use crate::source::BlockFiles;
+use checked::{BoundedPages, CheckedFile, FetchedFile, pages};
 
 /// The longest tail that is read, in bytes; a file of 1 GiB has about 1 MiB.
 const MAX_TAIL_BYTES: u64 = 64 << 20;
 /// How much of a file is read at once to check all of it.
-const VERIFY_BYTES: usize = 1 << 20;
+const VERIFY_BYTES: u64 = 4 << 20;
 
 /// Ranges of rows of a row group, ascending and apart.
 pub(crate) type RowRanges = Vec<Range<usize>>;
@@ -52,15 +53,16 @@ pub(crate) struct Table {
 impl Table {
     /// Opens a file: reads its tail and checks it against what `meta.json` says.
     pub(crate) fn open(
-        folder: &Path,
+        files: Arc<dyn BlockFiles>,
         place: Place,
         expected: &FileMeta,
         schema: &TypePtr,
     ) -> Result<Self, BlockError> {
-        let file = File::open(folder.join(&place.file)).map_err(|e| place.io(e))?;
-        let size = file.metadata().map_err(|e| place.io(e))?.len();
-        if size != expected.size {
-            let sizes = format!("it has {size} bytes, meta.json says {}", expected.size);
+        let size = expected.size;
+        if let Some(found) = files.size(&place.file).map_err(|e| place.io(e))?
+            && found != size
+        {
+            let sizes = format!("it has {found} bytes, meta.json says {size}");
             return Err(place.corrupt(sizes));
         }
         let tail_bytes = expected.size.saturating_sub(expected.tail_offset);
@@ -70,16 +72,15 @@ impl Table {
                 "its tail has {tail_bytes} bytes, {limit} {MAX_TAIL_BYTES}"
             )));
         }
-        let mut tail = vec![0; tail_bytes as usize];
-        file.read_exact_at(&mut tail, expected.tail_offset)
-            .map_err(|e| place.io(e))?;
+        let tail = read_one(&*files, &place, expected.tail_offset..size)?;
         if hex(xxh3_64(&tail)) != expected.tail_checksum {
             return Err(place.corrupt("its tail does not fit its checksum"));
         }
         let mut file = CheckedFile {
-            file,
+            files,
+            name: place.file.clone(),
             size,
-            tail: tail.into(),
+            tail,
             tail_offset: expected.tail_offset,
             pages: Vec::new(),
         };
@@ -180,14 +181,68 @@ impl Table {
         join(kept)
     }
 
-    /// Reads rows of a column that is not nullable.
-    pub(crate) fn read<T: DataType>(
+    /// Fetches the pages that hold rows of groups in some columns, all in one call.
+    pub(crate) fn fetch<'r>(
+        &self,
+        wanted: impl IntoIterator<Item = (usize, &'r [Range<usize>])>,
+        columns: impl IntoIterator<Item = usize> + Clone,
+    ) -> Result<Pages, BlockError> {
+        let mut places = Vec::new();
+        for (group, rows) in wanted {
+            for column in columns.clone() {
+                self.places_of(group, column, rows, &mut places);
+            }
+        }
+        self.file.fetch(places).map_err(|e| self.place.io(e))
+    }
+
+    /// Where the pages lie that hold rows of a column, its dictionary included.
+    fn places_of(
         &self,
         group: usize,
         column: usize,
         rows: &[Range<usize>],
+        places: &mut Vec<Range<u64>>,
+    ) {
+        if group >= self.groups() || rows.is_empty() {
+            return;
+        }
+        let chunk = self.meta.row_group(group).column(column);
+        let index = self.meta.page_index_for_row_group(group);
+        let Some(pages) = index.page_locations(column) else {
+            return;
+        };
+        let number = |number: i64| u64::try_from(number).unwrap_or_default();
+        if let (Some(dictionary), Some(first)) = (chunk.dictionary_page_offset(), pages.first()) {
+            let place = number(dictionary)..number(first.offset);
+            places.extend(Some(place).filter(|place| !place.is_empty()));
+        }
+        let row_of = |at: usize| {
+            pages
+                .get(at)
+                .map(|page| number(page.first_row_index) as usize)
+        };
+        let mut rows = rows.iter().peekable();
+        for (at, page) in pages.iter().enumerate() {
+            let start = row_of(at).unwrap_or_default();
+            let end = row_of(at + 1).unwrap_or(usize::MAX);
+            while rows.next_if(|range| range.end <= start).is_some() {}
+            if rows.peek().is_some_and(|range| range.start < end) {
+                let length = u64::try_from(page.compressed_page_size).unwrap_or_default();
+                places.push(number(page.offset)..number(page.offset) + length);
+            }
+        }
+    }
+
+    /// Reads rows of a column that is not nullable.
+    pub(crate) fn read<T: DataType>(
+        &self,
+        pages: &Pages,
+        group: usize,
+        column: usize,
+        rows: &[Range<usize>],
     ) -> Result<Vec<T::T>, BlockError> {
-        let cells = self.read_cells::<T>(group, column, rows)?;
+        let cells = self.read_cells::<T>(pages, group, column, rows)?;
         let wanted: usize = rows.iter().map(Range::len).sum();
         if cells.values.len() != wanted {
             return Err(self.short(column));
@@ -198,11 +253,12 @@ impl Table {
     /// Reads rows of a column in which values may be missing.
     pub(crate) fn read_optional<T: DataType>(
         &self,
+        pages: &Pages,
         group: usize,
         column: usize,
         rows: &[Range<usize>],
     ) -> Result<Vec<Option<T::T>>, BlockError> {
-        let cells = self.read_cells::<T>(group, column, rows)?;
+        let cells = self.read_cells::<T>(pages, group, column, rows)?;
         let mut values = cells.values.into_iter();
         let take = |level: &i16| (*level > 0).then(|| values.next()).flatten();
         Ok(cells.definitions.iter().map(take).collect())
@@ -211,13 +267,14 @@ impl Table {
     /// Reads rows of a column, with levels.
     pub(crate) fn read_cells<T: DataType>(
         &self,
+        pages: &Pages,
         group: usize,
         column: usize,
         rows: &[Range<usize>],
     ) -> Result<Cells<T::T>, BlockError> {
         // A page that fits its checksum was written so. The Parquet library panics at some pages
         // that contradict themselves; nothing of what it panicked in is used afterwards.
-        let read = AssertUnwindSafe(|| self.try_read::<T>(group, column, rows));
+        let read = AssertUnwindSafe(|| self.try_read::<T>(pages, group, column, rows));
         let read = catch_unwind(read).map_err(|_| self.corrupt("a page can't be decoded"))?;
         let (cells, count) = read.map_err(|e| self.place.reading(e))?;
         let wanted: usize = rows.iter().map(Range::len).sum();
@@ -240,6 +297,7 @@ impl Table {
 
     fn try_read<T: DataType>(
         &self,
+        pages: &Pages,
         group: usize,
         column: usize,
         rows: &[Range<usize>],
@@ -249,7 +307,7 @@ impl Table {
                 "there is no row group {group}"
             )));
         }
-        let mut reader = self.column::<T>(group, column)?;
+        let mut reader = self.column::<T>(pages, group, column)?;
         let mut cells = Cells {
             values: Vec::new(),
             definitions: Vec::new(),
@@ -282,6 +340,7 @@ impl Table {
 
     fn column<T: DataType>(
         &self,
+        fetched: &Pages,
         group: usize,
         column: usize,
     ) -> ParquetResult<ColumnReaderImpl<T>> {
@@ -290,7 +349,10 @@ impl Table {
         let pages = index.page_locations(column).ok_or_else(missing)?;
         let chunk = self.meta.row_group(group).column(column);
         let pages = SerializedPageReader::new(
-            Arc::clone(&self.file),
+            Arc::new(FetchedFile {
+                file: Arc::clone(&self.file),
+                pages: fetched.clone(),
+            }),
             chunk,
             self.group_rows(group),
             Some(pages.clone()),
@@ -319,23 +381,32 @@ impl Table {
     /// Reads the whole file and compares its checksum.
     pub(crate) fn verify(&self, expected: &FileMeta) -> Result<(), BlockError> {
         let mut hasher = Xxh3::new();
-        let mut buffer = vec![0; VERIFY_BYTES];
         let mut at = 0;
         while at < self.file.size {
-            let length = (self.file.size - at).min(VERIFY_BYTES as u64);
-            let part = &mut buffer[..length as usize];
-            self.file
-                .file
-                .read_exact_at(part, at)
-                .map_err(|e| self.place.io(e))?;
-            hasher.update(part);
-            at += length;
+            let end = self.file.size.min(at + VERIFY_BYTES);
+            hasher.update(&read_one(&*self.file.files, &self.place, at..end)?);
+            at = end;
         }
         if hex(hasher.digest()) != expected.checksum {
             return Err(self.corrupt("it does not fit its checksum"));
         }
         Ok(())
     }
+}
+
+/// Reads one range of a file.
+fn read_one(files: &dyn BlockFiles, place: &Place, range: Range<u64>) -> Result<Bytes, BlockError> {
+    let wanted = range.end.saturating_sub(range.start);
+    let read = files.read(&place.file, std::slice::from_ref(&range));
+    let read = read.map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => place.corrupt("it is shorter than meta.json says"),
+        _ => place.io(error),
+    })?;
+    let bytes = read.into_iter().next().unwrap_or_default();
+    if bytes.len() as u64 != wanted {
+        return Err(place.corrupt("it is shorter than meta.json says"));
+    }
+    Ok(bytes)
 }
 
 /// Joins ranges that touch.

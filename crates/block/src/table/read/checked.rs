@@ -1,8 +1,9 @@
 //! A file that hands out nothing but what fits its checksum.
 
-use std::fs::File;
+use std::collections::HashMap;
 use std::io::{self, Cursor};
-use std::os::unix::fs::FileExt;
+use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parquet::column::page::{Page, PageMetadata, PageReader};
@@ -13,6 +14,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::layout::PAGE_CHECKSUMS;
+use crate::source::BlockFiles;
 
 /// Where a page lies, and its checksum.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +83,8 @@ fn extent(chunk: &ColumnChunkMetaData) -> Option<(u64, u64)> {
 /// A file of which nothing is handed out that has not been checked: its tail, and whole pages.
 #[derive(Debug)]
 pub(super) struct CheckedFile {
-    pub(super) file: File,
+    pub(super) files: Arc<dyn BlockFiles>,
+    pub(super) name: String,
     pub(super) size: u64,
     pub(super) tail: Bytes,
     pub(super) tail_offset: u64,
@@ -116,20 +119,70 @@ impl ChunkReader for CheckedFile {
                 .map(|tail| tail.slice(..length))
                 .ok_or_else(|| outside(start, length));
         }
+        let page = self.page_at(start, length)?;
+        let read = self.files.read(&self.name, &[start..start + page.length]);
+        let read = read.map_err(|e: io::Error| ParquetError::External(Box::new(e)))?;
+        page.checked(read.into_iter().next().unwrap_or_default())
+    }
+}
+
+impl CheckedFile {
+    /// The page of that place and length.
+    fn page_at(&self, start: u64, length: usize) -> ParquetResult<&CheckedPage> {
         let at = self.pages.binary_search_by_key(&start, |page| page.start);
-        let page = at
-            .ok()
-            .map(|at| self.pages[at])
-            .filter(|page| page.length == length as u64);
-        let page = page.ok_or_else(|| outside(start, length))?;
-        let mut bytes = vec![0; length];
-        let read = self.file.read_exact_at(&mut bytes, start);
-        read.map_err(|e: io::Error| ParquetError::External(Box::new(e)))?;
-        if xxh3_64(&bytes) as u32 != page.sum {
-            let what = format!("the page at byte {start} does not fit its checksum");
-            return Err(ParquetError::General(what));
+        let page = at.ok().and_then(|at| self.pages.get(at));
+        let page = page.filter(|page| page.length == length as u64);
+        page.ok_or_else(|| outside(start, length))
+    }
+
+    /// Fetches pages in one call; what comes is checked when it is used.
+    pub(super) fn fetch(&self, mut places: Vec<Range<u64>>) -> io::Result<Pages> {
+        places.sort_unstable_by_key(|place| place.start);
+        places.dedup();
+        let read = self.files.read(&self.name, &places)?;
+        let starts = places.iter().map(|place| place.start);
+        Ok(Pages(Arc::new(starts.zip(read).collect())))
+    }
+}
+
+impl CheckedPage {
+    fn checked(&self, bytes: Bytes) -> ParquetResult<Bytes> {
+        if bytes.len() as u64 == self.length && xxh3_64(&bytes) as u32 == self.sum {
+            return Ok(bytes);
         }
-        Ok(bytes.into())
+        let what = format!("the page at byte {} does not fit its checksum", self.start);
+        Err(ParquetError::General(what))
+    }
+}
+
+/// Pages that were fetched ahead, by where they start.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pages(Arc<HashMap<u64, Bytes>>);
+
+/// A file of which some pages have been fetched: others are read as they are needed.
+pub(super) struct FetchedFile {
+    pub(super) file: Arc<CheckedFile>,
+    pub(super) pages: Pages,
+}
+
+impl Length for FetchedFile {
+    fn len(&self) -> u64 {
+        self.file.size
+    }
+}
+
+impl ChunkReader for FetchedFile {
+    type T = Cursor<Bytes>;
+
+    fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
+        self.file.get_read(start)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
+        match self.pages.0.get(&start) {
+            Some(bytes) => self.file.page_at(start, length)?.checked(bytes.clone()),
+            None => self.file.get_bytes(start, length),
+        }
     }
 }
 
@@ -140,7 +193,7 @@ fn outside(start: u64, length: usize) -> ParquetError {
 /// Pages of a column chunk. None may claim more values than the chunk has: runs of levels take no
 /// bytes, so that a page could claim any number and take memory for it.
 pub(super) struct BoundedPages {
-    pub(super) pages: SerializedPageReader<CheckedFile>,
+    pub(super) pages: SerializedPageReader<FetchedFile>,
     pub(super) values: usize,
 }
 
