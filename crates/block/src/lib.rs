@@ -15,6 +15,7 @@ mod timeline;
 mod table;
 mod writer;
 mod reader;
+pub mod merge;
 
 pub use error::BlockError;
 pub use layout::{BlockSpec, slice_ms_for};

@@ -29,6 +29,8 @@ pub struct Limits {
     pub name_validation: NameValidation,
     /// How far ahead of now a sample may lie.
     pub creation_grace_period: DurationMs,
+    /// How long samples are kept; 0: for ever.
+    pub retention: DurationMs,
     /// How far behind the tenant's newest sample an out-of-order sample may lie; 0 takes none.
     pub out_of_order_time_window: DurationMs,
     /// Series in memory; 0: unlimited.
@@ -67,6 +69,19 @@ pub struct Limits {
     pub delayed_name_removal: bool,
 }
 
+impl Limits {
+    /// How far behind a tenant's newest sample its samples are kept, in milliseconds: late ones
+    /// are taken though retention is shorter.
+    #[must_use]
+    pub fn kept_ms(&self) -> i64 {
+        let retention = match self.retention.0 {
+            0 => i64::MAX,
+            some => some,
+        };
+        retention.max(self.out_of_order_time_window.0)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -75,6 +90,7 @@ impl Default for Limits {
             max_label_value_length: 2048,
             name_validation: NameValidation::Utf8,
             creation_grace_period: DurationMs::minutes(10),
+            retention: DurationMs(365 * 86_400_000),
             out_of_order_time_window: DurationMs::minutes(30),
             max_series: 0,
             ingestion_rate: 0.0,

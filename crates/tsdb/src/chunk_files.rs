@@ -34,6 +34,13 @@ pub struct ChunkPlace {
     pub offset: u32,
 }
 
+impl ChunkPlace {
+    /// The place as a number that grows with each chunk that is put.
+    pub(crate) fn position(self) -> u64 {
+        position(self.file, self.offset)
+    }
+}
+
 /// Bytes that may wait in memory while the files can't be written.
 const BACKLOG_BYTES: usize = 16 << 20;
 
@@ -59,6 +66,8 @@ pub enum ChunkReadError {
 /// The chunk files of a process.
 pub struct ChunkFiles {
     dir: PathBuf,
+    /// No chunk spans a multiple of this: a block is cut there.
+    range_ms: i64,
     disk: Arc<dyn Disk>,
     writer: Mutex<Writer>,
     /// File number of the writer and the offset up to which its bytes are in the file.
@@ -147,11 +156,12 @@ impl Reader {
 }
 
 impl ChunkFiles {
-    /// Opens the files below `dir`. New chunks go into new files behind them.
+    /// Opens the files below `dir`. New chunks go into new files behind them; none spans a
+    /// multiple of `range_ms`.
     ///
     /// # Errors
     /// Where the directory or a file can't be read.
-    pub fn open(dir: &Path, disk: Arc<dyn Disk>) -> io::Result<Self> {
+    pub fn open(dir: &Path, range_ms: i64, disk: Arc<dyn Disk>) -> io::Result<Self> {
         disk.create_dir_all(dir)?;
         let mut readers = BTreeMap::new();
         for entry in disk.list(dir)? {
@@ -163,6 +173,7 @@ impl ChunkFiles {
         let number = readers.last_key_value().map_or(0, |(last, _)| last + 1);
         Ok(Self {
             dir: dir.to_owned(),
+            range_ms: range_ms.max(1),
             disk,
             writer: Mutex::new(Writer {
                 number,
@@ -267,6 +278,17 @@ impl ChunkFiles {
         }
         self.disk.sync_dir(&self.dir)?;
         Ok(number)
+    }
+
+    /// How long the ranges are that no chunk spans two of, in milliseconds.
+    pub fn range_ms(&self) -> i64 {
+        self.range_ms
+    }
+
+    /// The position of the next chunk: those that were put lie before.
+    pub fn position(&self) -> u64 {
+        let writer = self.writer.lock();
+        position(writer.number, writer.start + writer.buffer.len() as u32)
     }
 
     /// Whether the file of a chunk is there.
@@ -391,7 +413,7 @@ mod tests {
     use crate::disk::RealDisk;
 
     fn open(dir: &Path) -> ChunkFiles {
-        ChunkFiles::open(dir, Arc::new(RealDisk::default())).unwrap()
+        ChunkFiles::open(dir, 7_200_000, Arc::new(RealDisk::default())).unwrap()
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The newest samples of one tenant, in memory: series by fingerprint, an inverted index, open
 //! chunks, and the places of closed ones.
 //!
-//! [`TenantHead`] is one struct, split by verb: `append`, `replay`, `select`, `lookup`,
-//! `truncate`, `snapshot`. Locks are taken in the order series map, label index, one series; none is held
+//! [`TenantHead`] is one struct, split by verb: `append`, `replay`, `select`, `lookup`, `truncate`,
+//! `cut`, `snapshot`. Locks are taken in the order series map, label index, one series; none is held
 //! while the disk is waited for.
 
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use crate::chunk_files::ChunkFiles;
 use crate::postings::LabelIndex;
 use exemplars::ExemplarRing;
 use metadata::MetadataStore;
+use pins::Pins;
 use series::MemSeries;
 
 pub(crate) mod append;
@@ -25,6 +26,8 @@ mod replay;
 pub(crate) mod select;
 pub mod lookup;
 pub(crate) mod truncate;
+pub mod cut;
+mod pins;
 pub(crate) mod snapshot;
 pub(crate) mod series;
 pub(crate) mod exemplars;
@@ -41,8 +44,11 @@ pub struct TenantHead {
     pub(crate) exemplars: Mutex<ExemplarRing>,
     pub(crate) metadata: Mutex<MetadataStore>,
     pub(crate) counters: HeadCounters,
+    pub(crate) pins: Arc<Pins>,
     newest: AtomicI64,
     oldest: AtomicI64,
+    /// The oldest sample appended since a cut began to be dropped.
+    appended_oldest: AtomicI64,
 }
 
 /// What a head has done since the start of the process.
@@ -74,6 +80,8 @@ impl TenantHead {
             counters: HeadCounters::default(),
             newest: AtomicI64::new(TimestampMs::MIN),
             oldest: AtomicI64::new(TimestampMs::MAX),
+            appended_oldest: AtomicI64::new(TimestampMs::MAX),
+            pins: Arc::default(),
         }
     }
 
@@ -118,6 +126,9 @@ impl TenantHead {
         }
         if first < self.oldest.load(Ordering::Relaxed) {
             self.oldest.fetch_min(first, Ordering::AcqRel);
+        }
+        if first < self.appended_oldest.load(Ordering::Relaxed) {
+            self.appended_oldest.fetch_min(first, Ordering::AcqRel);
         }
     }
 

@@ -277,6 +277,20 @@ impl LabelIndex {
         self.name_ids.find(hash, same).map(|id| NameId(*id))
     }
 
+    /// All names, sorted by their text.
+    pub(crate) fn sorted_names(&self) -> Vec<NameId> {
+        let mut names: Vec<u32> = (0..self.names.len() as u32).collect();
+        names.sort_unstable_by_key(|id| &self.names[*id as usize].text);
+        names.into_iter().map(NameId).collect()
+    }
+
+    /// The pairs of a name, sorted by their value.
+    pub(crate) fn sorted_pairs(&self, name: NameId) -> Vec<PairId> {
+        let mut pairs = self.names[name.0 as usize].pairs.clone();
+        pairs.sort_unstable_by_key(|id| &self.pairs[*id as usize].value);
+        pairs.into_iter().map(PairId).collect()
+    }
+
     /// The label set that pairs, in label order, make up.
     pub fn labels(&self, pairs: &[PairId]) -> Labels {
         Labels::from_sorted(pairs.iter().map(|pair| self.pair(*pair)))

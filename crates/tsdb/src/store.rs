@@ -13,9 +13,8 @@ use crossbeam::queue::ArrayQueue;
 use dashmap::DashMap;
 use model::error::ErrorKind;
 use model::limits::Limits;
-use model::quantity::DurationMs;
 use model::tenant::TenantId;
-use model::time::Clock;
+use model::time::{Clock, TimestampMs};
 use model::write::{LabelSource, WriteBatch, WriteOutcome};
 use parking_lot::{Mutex, RwLock};
 
@@ -23,6 +22,7 @@ use crate::chunk_files::ChunkFiles;
 use crate::disk::{Disk, DiskLock};
 use crate::head::TenantHead;
 use crate::head::append::{AppendTimes, ResolvedRows, log_batch};
+use crate::head::cut::{Cut, CutMark};
 use crate::head::truncate::Truncated;
 use crate::wal::record::RecordEncoder;
 use crate::wal::{self, CommitError, Wal, WalConfig, WalError};
@@ -31,6 +31,8 @@ mod open;
 #[cfg(test)]
 mod tests;
 mod snapshot;
+#[cfg(test)]
+mod cut_tests;
 
 pub use open::{OpenDeps, OpenProgress, OpenReport};
 
@@ -54,8 +56,8 @@ pub struct StoreConfig {
     pub dir: PathBuf,
     /// The log.
     pub wal: WalConfig,
-    /// How far behind a tenant's newest sample its samples are kept; 0: for ever.
-    pub retention: DurationMs,
+    /// How long the ranges of time are that become a block each, in milliseconds.
+    pub block_range_ms: i64,
 }
 
 /// The heads of all tenants, durable on this machine's disk.
@@ -165,7 +167,7 @@ impl Store {
         let head = self.head_or_new(tenant)?;
         head.resolve_rows(batch, limits, &mut scratch.rows, &mut outcome);
         let now = self.clock.now_ms();
-        let times = AppendTimes::new(&head, limits, self.config.retention, now);
+        let times = AppendTimes::new(&head, limits, now);
         if log_batch(&head, batch, &scratch.rows, &times, &mut scratch.encoder) {
             let record = scratch.encoder.finish();
             let committed = self.wal.commit(WRITE_RECORD, record);
@@ -213,33 +215,52 @@ impl Store {
         self.files.stats()
     }
 
+    /// Closes all chunks of a tenant before an instant and lets `build` make blocks of them; no
+    /// snapshot and no truncation runs meanwhile.
+    pub fn cut<R>(
+        &self,
+        head: &TenantHead,
+        before: TimestampMs,
+        build: impl FnOnce(&Cut<'_>) -> R,
+    ) -> R {
+        let _one = self.maintenance.lock();
+        build(&head.cut(before))
+    }
+
+    /// Forgets the chunks of a cut, which committed blocks hold now. The next snapshot is without
+    /// them. Returns how many chunks that were.
+    pub fn drop_cut(&self, head: &TenantHead, mark: CutMark) -> usize {
+        let _one = self.maintenance.lock();
+        head.drop_cut(mark, &self.appends)
+    }
+
     /// Forgets what lies behind retention and what is idle.
     pub fn truncate(&self) {
         let _one = self.maintenance.lock();
-        // Chunks that are closed from here on lie in this file or behind.
-        let current = self.files.current();
-        let mut first_file = None;
         for head in self.heads() {
-            let window = (self.limits)(&head.tenant).out_of_order_time_window;
-            let keep = self.config.retention.0.max(window.0);
-            let oldest = head.newest().saturating_sub(keep);
-            let Truncated {
-                chunks,
-                series,
-                first_file: first,
-            } = head.truncate(oldest, &self.appends);
-            first_file = first_file.into_iter().chain(first).min();
+            let oldest = head
+                .newest()
+                .saturating_sub((self.limits)(&head.tenant).kept_ms());
+            let Truncated { chunks, series } = head.truncate(oldest, &self.appends);
             if chunks + series > 0 {
                 tracing::info!(tenant = %head.tenant, chunks, series, "truncated head");
             }
         }
-        // A snapshot that is still the latest names files that are in use or behind retention;
-        // what it names in vain is left out when it is read.
-        self.files
-            .retain(|file| file >= current || first_file.is_some_and(|first| file >= first));
         // A tenant without series and descriptions is one that only was named.
         let _no_append = self.appends.write();
         self.tenants.retain(|_, head| !head.is_unused());
+    }
+
+    /// Removes chunk files that no series needs any more. A snapshot should have been written since
+    /// chunks were dropped: what an older one names in vain is left out when it is read.
+    pub fn remove_unused_files(&self) {
+        let _one = self.maintenance.lock();
+        // Chunks that are closed from here on lie in this file or behind.
+        let current = self.files.current();
+        let heads = self.heads();
+        let first = heads.iter().filter_map(|head| head.first_file()).min();
+        self.files
+            .retain(|file| file >= current || first.is_some_and(|first| file >= first));
     }
 
     /// Writes a snapshot and drops the log before it, so that a restart reads little.

@@ -41,14 +41,9 @@ pub(crate) struct AppendTimes {
 }
 
 impl AppendTimes {
-    /// The times for a batch that comes now. `retention` bounds how old a sample may be; a wider
+    /// The times for a batch that comes now. Retention bounds how old a sample may be; a wider
     /// out-of-order window widens it.
-    pub(crate) fn new(
-        head: &TenantHead,
-        limits: &Limits,
-        retention: DurationMs,
-        now: TimestampMs,
-    ) -> Self {
+    pub(crate) fn new(head: &TenantHead, limits: &Limits, now: TimestampMs) -> Self {
         let newest = head.newest();
         let window = limits.out_of_order_time_window;
         let back = |by: i64| {
@@ -62,7 +57,7 @@ impl AppendTimes {
         Self {
             age: AgeLimits {
                 oldest_late: back(window.0),
-                oldest: back(retention.0.max(window.0)),
+                oldest: back(limits.kept_ms()),
                 late_allowed: window.0 > 0,
             },
             latest: now.saturating_add(grace),

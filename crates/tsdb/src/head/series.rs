@@ -13,8 +13,6 @@ use super::snapshot::OpenState;
 use crate::chunk_files::{ChunkFiles, ChunkPlace};
 use crate::postings::PairId;
 
-/// No chunk spans a multiple of this: a block is cut there.
-const CHUNK_RANGE_MS: i64 = 2 * 3_600_000;
 /// Out-of-order samples gathered in memory before they become a chunk.
 const OUT_OF_ORDER_SAMPLES: usize = 32;
 
@@ -155,7 +153,7 @@ impl SeriesState {
         {
             self.close_histograms(files);
         }
-        if self.open.is_full() || crosses(self.newest, sample.t) {
+        if self.open.is_full() || crosses(self.newest, sample.t, files) {
             self.close_floats(files);
         }
         let appended = self.open.append(sample.t, sample.v, sample.start);
@@ -178,7 +176,7 @@ impl SeriesState {
             return Appended::TooOld;
         }
         self.close_floats(files);
-        if crosses(self.newest, sample.t) {
+        if crosses(self.newest, sample.t, files) {
             self.close_histograms(files);
         }
         let taken = match &mut self.rare().open {
@@ -275,6 +273,44 @@ impl SeriesState {
         self.closed.shrink_to_fit();
     }
 
+    /// Closes what is open and has samples before an instant.
+    pub(crate) fn close_before(&mut self, before: TimestampMs, files: &ChunkFiles) {
+        if self.open.first_t().is_some_and(|first| first < before) {
+            self.close_floats(files);
+        }
+        let Some(rare) = &self.rare else {
+            return;
+        };
+        let late = rare.floats.first().map(|sample| sample.t);
+        let late = late
+            .into_iter()
+            .chain(rare.histograms.first().map(|sample| sample.t));
+        let is_late = late.min().is_some_and(|first| first < before);
+        if rare
+            .open
+            .as_ref()
+            .is_some_and(|open| open.first_t() < before)
+        {
+            self.close_histograms(files);
+        }
+        if is_late {
+            self.close_late(files);
+        }
+    }
+
+    /// The oldest sample's time, or one before it; `i64::MAX` where there is none.
+    pub(crate) fn oldest(&self) -> TimestampMs {
+        let closed = self.closed.iter().map(|chunk| chunk.first_t);
+        let rare = self.rare.iter().flat_map(|rare| {
+            let open = rare.open.as_ref().map(OpenHistogramChunk::first_t);
+            let float = rare.floats.first().map(|sample| sample.t);
+            let histogram = rare.histograms.first().map(|sample| sample.t);
+            [open, float, histogram].into_iter().flatten()
+        });
+        let all = closed.chain(self.open.first_t()).chain(rare);
+        all.min().unwrap_or(TimestampMs::MAX)
+    }
+
     /// Forgets closed chunks that end before `oldest`; returns how many.
     pub(crate) fn drop_before(&mut self, oldest: TimestampMs) -> usize {
         let before = self.closed.len();
@@ -334,9 +370,12 @@ impl SeriesState {
         };
         let floats = std::mem::take(&mut rare.floats);
         let histograms = std::mem::take(&mut rare.histograms);
-        if let (Some(first), Some(last)) = (floats.first(), floats.last()) {
+        for floats in floats.chunk_by(|a, b| !crosses(a.t, b.t, files)) {
+            let (Some(first), Some(last)) = (floats.first(), floats.last()) else {
+                continue;
+            };
             let mut chunk = OpenChunk::new();
-            for sample in &floats {
+            for sample in floats {
                 let appended = chunk.append(sample.t, sample.v, sample.start);
                 debug_assert_eq!(appended, AppendResult::Appended, "fewer than a chunk takes");
             }
@@ -351,7 +390,12 @@ impl SeriesState {
         }
         let mut open: Option<OpenHistogramChunk> = None;
         for sample in &histograms {
-            let taken = open.as_mut().map(|open| open.append(sample));
+            let same_range =
+                |open: &&mut OpenHistogramChunk| !crosses(open.last_t(), sample.t, files);
+            let taken = open
+                .as_mut()
+                .filter(same_range)
+                .map(|open| open.append(sample));
             if taken != Some(AppendResult::Appended)
                 && let Some(full) = open.replace(OpenHistogramChunk::new(sample))
             {
@@ -398,8 +442,8 @@ enum Found {
     Histogram(std::sync::Arc<model::histogram::FloatHistogram>),
 }
 
-fn crosses(first: TimestampMs, t: TimestampMs) -> bool {
-    first.div_euclid(CHUNK_RANGE_MS) != t.div_euclid(CHUNK_RANGE_MS)
+fn crosses(first: TimestampMs, t: TimestampMs, files: &ChunkFiles) -> bool {
+    first.div_euclid(files.range_ms()) != t.div_euclid(files.range_ms())
 }
 
 fn refuse_late(t: TimestampMs, limits: AgeLimits) -> Option<Appended> {

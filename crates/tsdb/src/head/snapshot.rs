@@ -173,7 +173,12 @@ mod tests {
     #[test]
     fn stays_readable() {
         let dir = tempfile::tempdir().unwrap();
-        let files = ChunkFiles::open(dir.path(), std::sync::Arc::new(RealDisk::default())).unwrap();
+        let files = ChunkFiles::open(
+            dir.path(),
+            7_200_000,
+            std::sync::Arc::new(RealDisk::default()),
+        )
+        .unwrap();
         let series = MemSeries::new(Fingerprint(1), 7, Box::default());
         let mut state = series.state.lock();
         for t in 0..3 {

@@ -22,8 +22,6 @@ pub(crate) struct Truncated {
     pub(crate) chunks: usize,
     /// Series removed.
     pub(crate) series: usize,
-    /// The first chunk file that is still in use by this head; `None`: none is.
-    pub(crate) first_file: Option<u32>,
 }
 
 impl TenantHead {
@@ -46,10 +44,7 @@ impl TenantHead {
                 result.chunks += state.drop_before(oldest);
                 if state.is_empty() {
                     empty.push(Arc::clone(&series));
-                    continue;
                 }
-                let files = state.closed.iter().map(|chunk| chunk.place.file);
-                result.first_file = result.first_file.into_iter().chain(files).min();
             }
             if !empty.is_empty() {
                 result.series += self.remove_empty(&empty, appends);
@@ -63,6 +58,17 @@ impl TenantHead {
         }
         self.series.write().shrink();
         result
+    }
+
+    /// The first chunk file that this head needs; `None`: it needs none.
+    pub(crate) fn first_file(&self) -> Option<u32> {
+        let mut first = None;
+        self.each_series(|series| {
+            let state = series.state.lock();
+            let files = state.closed.iter().map(|chunk| chunk.place.file);
+            first = first.into_iter().chain(files).min();
+        });
+        first
     }
 
     fn remove_empty(&self, candidates: &[Arc<MemSeries>], appends: &RwLock<()>) -> usize {

@@ -10,7 +10,6 @@ use crossbeam::queue::ArrayQueue;
 use dashmap::DashMap;
 use hashbrown::HashMap;
 use model::limits::Limits;
-use model::quantity::DurationMs;
 use model::tenant::TenantId;
 use model::time::{Clock, TimestampMs};
 use parking_lot::{Mutex, RwLock};
@@ -117,21 +116,18 @@ impl Store {
     /// # Errors
     /// Where the disk fails. Damaged bytes are reported and left out.
     pub fn open(
-        mut config: StoreConfig,
+        config: StoreConfig,
         deps: OpenDeps,
         progress: &OpenProgress,
     ) -> Result<(Self, OpenReport), OpenError> {
-        if config.retention.0 <= 0 {
-            config.retention = DurationMs(i64::MAX);
-        }
         let lock = lock_dir(&config.dir, &*deps.disk)?;
         remove_unfinished(&config.dir, &*deps.disk)?;
         let chunks = config.dir.join("chunks");
-        let files = ChunkFiles::open(&chunks, Arc::clone(&deps.disk))
+        let files = ChunkFiles::open(&chunks, config.block_range_ms, Arc::clone(&deps.disk))
             .map_err(|error| OpenError::Chunks { dir: chunks, error })?;
         let files = Arc::new(files);
         let mut report = OpenReport::default();
-        let mut restore = Restore::new(&config, &files, &deps.limits);
+        let mut restore = Restore::new(&files, &deps.limits);
         let first_new_file = files.current();
         let mut last_file = None;
         let snapshots = list_snapshots(&config.dir, &*deps.disk)?;
@@ -144,7 +140,7 @@ impl Store {
                 }
                 Err(error @ SnapshotError::Damaged { .. }) => {
                     tracing::error!(%error, "snapshot is damaged, trying the one before");
-                    restore = Restore::new(&config, &files, &deps.limits);
+                    restore = Restore::new(&files, &deps.limits);
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -214,7 +210,6 @@ impl Store {
 
 /// Heads that are being put back.
 struct Restore<'a> {
-    config: &'a StoreConfig,
     files: &'a Arc<ChunkFiles>,
     limits: &'a LimitsOf,
     heads: HashMap<TenantId, Arc<TenantHead>>,
@@ -224,9 +219,8 @@ struct Restore<'a> {
 }
 
 impl<'a> Restore<'a> {
-    fn new(config: &'a StoreConfig, files: &'a Arc<ChunkFiles>, limits: &'a LimitsOf) -> Self {
+    fn new(files: &'a Arc<ChunkFiles>, limits: &'a LimitsOf) -> Self {
         Self {
-            config,
             files,
             limits,
             heads: HashMap::new(),
@@ -319,9 +313,9 @@ impl<'a> Restore<'a> {
     }
 
     fn states(&mut self, head: &TenantHead, payload: &[u8]) {
+        let keep = self.limits(&head.tenant).kept_ms();
         let map = head.series.read();
         let mut missing = 0;
-        let keep = self.config.retention.0;
         let oldest = head.newest().saturating_sub(keep);
         let decoded = decode_states(payload, |series_ref, restored| {
             if let Some(series) = map.by_ref(series_ref) {

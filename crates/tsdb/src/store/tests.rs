@@ -23,11 +23,19 @@ use crate::disk::faulty::Faults;
 use crate::disk::{FaultyDisk, RealDisk};
 use crate::head::lookup::Lookup;
 
-const NOW: i64 = 1_700_000_000_000;
-const MINUTE: i64 = 60_000;
+pub(super) const NOW: i64 = 1_700_000_000_000;
+pub(super) const MINUTE: i64 = 60_000;
 
-fn open(dir: &Path) -> Store {
-    open_with(dir, Limits::default())
+/// Limits with a day's retention.
+fn a_day() -> Limits {
+    Limits {
+        retention: DurationMs(24 * 60 * MINUTE),
+        ..Limits::default()
+    }
+}
+
+pub(super) fn open(dir: &Path) -> Store {
+    open_with(dir, a_day())
 }
 
 fn open_with(dir: &Path, limits: Limits) -> Store {
@@ -37,7 +45,7 @@ fn open_with(dir: &Path, limits: Limits) -> Store {
     let config = StoreConfig {
         dir: dir.to_owned(),
         wal,
-        retention: DurationMs(24 * 60 * MINUTE),
+        block_range_ms: 120 * MINUTE,
     };
     let limits = Arc::new(limits);
     let deps = OpenDeps {
@@ -51,11 +59,11 @@ fn open_with(dir: &Path, limits: Limits) -> Store {
         .0
 }
 
-fn tenant() -> TenantId {
+pub(super) fn tenant() -> TenantId {
     TenantId::new("t").unwrap()
 }
 
-fn labels(i: u32) -> Labels {
+pub(super) fn labels(i: u32) -> Labels {
     Labels::from_pairs([
         ("__name__", format!("m{}", i % 3)),
         ("job", "test".to_owned()),
@@ -139,10 +147,10 @@ fn look_ups_keep_within_their_bounds() {
 }
 
 #[derive(Default)]
-struct Builder(WriteBatch<Labels>);
+pub(super) struct Builder(WriteBatch<Labels>);
 
 impl Builder {
-    fn row(mut self, labels: Labels, samples: &[(i64, f64)]) -> Self {
+    pub(super) fn row(mut self, labels: Labels, samples: &[(i64, f64)]) -> Self {
         let samples = samples.iter().map(|(t, v)| Sample {
             t: *t,
             v: *v,
@@ -152,7 +160,7 @@ impl Builder {
         self.end(labels)
     }
 
-    fn histograms(mut self, labels: Labels, samples: &[HistogramSample]) -> Self {
+    pub(super) fn histograms(mut self, labels: Labels, samples: &[HistogramSample]) -> Self {
         self.0.histograms.extend_from_slice(samples);
         self.end(labels)
     }
@@ -170,21 +178,20 @@ impl Builder {
     }
 }
 
-fn write(store: &Store, batch: &Builder) -> WriteOutcome {
-    store
-        .append(&tenant(), &Limits::default(), &batch.0)
-        .unwrap()
+pub(super) fn write(store: &Store, batch: &Builder) -> WriteOutcome {
+    store.append(&tenant(), &a_day(), &batch.0).unwrap()
 }
 
-fn read(store: &Store, matchers: &[(&str, MatchOp, &str)]) -> BTreeMap<Labels, SeriesSamples> {
+pub(super) fn read(
+    store: &Store,
+    matchers: &[(&str, MatchOp, &str)],
+) -> BTreeMap<Labels, SeriesSamples> {
     let each = matchers.iter();
     let request = SelectRequest {
         matchers: each
             .map(|(n, op, v)| Matcher::new(n, *op, v).unwrap())
             .collect(),
-        range: TimeRange::all(),
-        labels: LabelsNeeded::All,
-        max_series: 0,
+        ..everything()
     };
     let mut all = BTreeMap::new();
     let Some(head) = store.head(&tenant()) else {
@@ -197,6 +204,16 @@ fn read(store: &Store, matchers: &[(&str, MatchOp, &str)]) -> BTreeMap<Labels, S
         assert!(before.is_none(), "a series comes once");
     }
     all
+}
+
+/// All series with all samples.
+pub(super) fn everything() -> SelectRequest {
+    SelectRequest {
+        matchers: Vec::new(),
+        range: TimeRange::all(),
+        labels: LabelsNeeded::All,
+        max_series: 0,
+    }
 }
 
 fn floats(samples: &SeriesSamples) -> Vec<(i64, u64)> {
@@ -300,13 +317,13 @@ fn fills_chunks_and_reads_them_back_in_order() {
     let store = open(dir.path());
     check(&store);
     store.close().unwrap();
-    let refused = store.append(&tenant(), &Limits::default(), &Builder::default().0);
+    let refused = store.append(&tenant(), &a_day(), &Builder::default().0);
     assert!(matches!(refused, Err(AppendError::Closed)));
     drop(store);
     check(&open(dir.path()));
 }
 
-fn histogram(t: i64, count: u64) -> HistogramSample {
+pub(super) fn histogram(t: i64, count: u64) -> HistogramSample {
     let span = Span {
         offset: 0,
         length: 2,
@@ -544,7 +561,7 @@ fn life(dir: &Path, disk: &Arc<FaultyDisk>) -> BTreeMap<Labels, BTreeMap<i64, u6
             for i in 0..2 {
                 let v = (round * i64::from(i + 3)) as f64;
                 let batch = Builder::default().row(labels(i), &[(t, v)]);
-                match store.append(&tenant(), &Limits::default(), &batch.0) {
+                match store.append(&tenant(), &a_day(), &batch.0) {
                     Ok(outcome) => {
                         assert_eq!(outcome.samples, 1);
                         acknowledged
@@ -576,9 +593,9 @@ fn try_open(dir: &Path, disk: Arc<dyn Disk>) -> Result<Store, OpenError> {
     let config = StoreConfig {
         dir: dir.to_owned(),
         wal,
-        retention: DurationMs(24 * 60 * MINUTE),
+        block_range_ms: 120 * MINUTE,
     };
-    let limits = Arc::new(Limits::default());
+    let limits = Arc::new(a_day());
     let deps = OpenDeps {
         disk,
         clock: Arc::new(ManualClock::new(NOW)),
@@ -671,7 +688,7 @@ fn a_full_disk_refuses_writes_answers_reads_and_recovers() {
     });
     let mut taken = 0;
     let error = loop {
-        match store.append(&tenant(), &Limits::default(), &row(taken).0) {
+        match store.append(&tenant(), &a_day(), &row(taken).0) {
             Ok(_) => taken += 1,
             Err(error) => break error,
         }
@@ -739,7 +756,7 @@ fn the_log_gives_back_late_samples_whatever_the_limits_are_now() {
     drop(store);
     let none = Limits {
         out_of_order_time_window: DurationMs(0),
-        ..Limits::default()
+        ..a_day()
     };
     let expected = [NOW - 20 * MINUTE, NOW - 10 * MINUTE, NOW];
     assert_eq!(one(&open_with(dir.path(), none), 1), expected);
@@ -748,18 +765,22 @@ fn the_log_gives_back_late_samples_whatever_the_limits_are_now() {
 #[test]
 fn a_retention_of_zero_keeps_everything() {
     let dir = tempfile::tempdir().unwrap();
+    let for_ever = || Limits {
+        retention: DurationMs(0),
+        ..Limits::default()
+    };
     let keep = |dir: &Path| {
         let mut wal = WalConfig::new(dir.join("wal"));
         wal.min_free_bytes = 0;
         let config = StoreConfig {
             dir: dir.to_owned(),
             wal,
-            retention: DurationMs(0),
+            block_range_ms: 120 * MINUTE,
         };
         let deps = OpenDeps {
             disk: Arc::new(RealDisk::default()),
             clock: Arc::new(ManualClock::new(NOW)),
-            limits: Arc::new(|_: &TenantId| Arc::new(Limits::default())),
+            limits: Arc::new(move |_: &TenantId| Arc::new(for_ever())),
             instance: 7,
         };
         Store::open(config, deps, &OpenProgress::default())
@@ -768,14 +789,12 @@ fn a_retention_of_zero_keeps_everything() {
     };
     let store = keep(dir.path());
     let year = 365 * 24 * 60 * MINUTE;
-    write(
-        &store,
-        &Builder::default().row(labels(1), &[(NOW - year, 1.0), (NOW, 2.0)]),
-    );
-    write(
-        &store,
-        &Builder::default().row(labels(2), &[(NOW - 2 * year, 1.0)]),
-    );
+    for rows in [
+        Builder::default().row(labels(1), &[(NOW - year, 1.0), (NOW, 2.0)]),
+        Builder::default().row(labels(2), &[(NOW - 2 * year, 1.0)]),
+    ] {
+        store.append(&tenant(), &for_ever(), &rows.0).unwrap();
+    }
     store.truncate();
     store.snapshot().unwrap();
     store.truncate();
