@@ -16,6 +16,9 @@ mod table;
 mod writer;
 mod reader;
 pub mod merge;
+pub mod bucket;
+pub mod catalog;
+pub mod ulid;
 
 pub use error::BlockError;
 pub use layout::{BlockSpec, slice_ms_for};

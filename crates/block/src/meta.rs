@@ -12,7 +12,7 @@ use crate::error::{BlockError, Place};
 use crate::layout::{FORMAT_VERSION, META, TABLES};
 
 /// The longest `meta.json` that is read, in bytes.
-const MAX_META_BYTES: u64 = 16 << 20;
+pub(crate) const MAX_META_BYTES: u64 = 16 << 20;
 
 /// What `meta.json` says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,179 @@
+//! One request: its turn, its deadline, and when it is tried again.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use model::error::ErrorKind;
+use object_store::path::Path;
+use tokio::time::Instant;
+
+use super::{Bucket, BucketError, Inner, Operation};
+
+/// The pause before the second try; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Why a try failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The store said so.
+    Store(object_store::Error),
+    /// It came otherwise than it should: another try may do better.
+    Again(String),
+    /// No other try will do better.
+    Final(String),
+}
+
+impl Failure {
+    /// A task of ours that did not end as it should.
+    pub(super) fn lost(error: tokio::task::JoinError) -> Self {
+        Self::Again(error.to_string())
+    }
+}
+
+impl From<object_store::Error> for Failure {
+    fn from(error: object_store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Sees that a body has the length it should have.
+pub(super) fn whole(bytes: &Bytes, expected: u64) -> Result<(), Failure> {
+    if bytes.len() as u64 == expected {
+        return Ok(());
+    }
+    let got = bytes.len();
+    Err(Failure::Again(format!(
+        "{got} bytes came instead of {expected}"
+    )))
+}
+
+impl Bucket {
+    /// Runs a request on the bucket's threads and waits for it.
+    pub(super) fn call<T, F>(
+        &self,
+        operation: Operation,
+        key: &str,
+        request: impl Fn(Arc<Inner>, Path) -> F + Send + 'static,
+    ) -> Result<T, BucketError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Failure>> + Send,
+    {
+        self.call_within(self.inner.timeout, operation, key, request)
+    }
+
+    /// As [`Self::call`], with so much time for a try.
+    pub(super) fn call_within<T, F>(
+        &self,
+        timeout: Duration,
+        operation: Operation,
+        key: &str,
+        request: impl Fn(Arc<Inner>, Path) -> F + Send + 'static,
+    ) -> Result<T, BucketError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Failure>> + Send,
+    {
+        let parsed = Path::parse(key);
+        let path = parsed.map_err(|error| BucketError::config(format!("key {key:?}: {error}")))?;
+        let path: Path = self.inner.prefix.parts().chain(path.parts()).collect();
+        let inner = Arc::clone(&self.inner);
+        let (answer, answered) = mpsc::sync_channel(1);
+        let key = key.to_owned();
+        let run = async move {
+            let done = inner
+                .attempts(timeout, operation, &key, path, request)
+                .await;
+            // Whoever asked waits for exactly this.
+            drop(answer.send(done));
+        };
+        let Some(runtime) = &self.runtime else {
+            return Err(BucketError::config("the bucket is closed".to_owned()));
+        };
+        runtime.spawn(run);
+        answered
+            .recv()
+            .unwrap_or_else(|_| Err(BucketError::config("a request was lost".to_owned())))
+    }
+}
+
+impl Inner {
+    async fn attempts<T, F: Future<Output = Result<T, Failure>>>(
+        self: &Arc<Self>,
+        timeout: Duration,
+        operation: Operation,
+        key: &str,
+        path: Path,
+        request: impl Fn(Arc<Self>, Path) -> F,
+    ) -> Result<T, BucketError> {
+        let mut tries = 0;
+        loop {
+            let began = Instant::now();
+            let done = {
+                let _slot = self.slots.acquire().await;
+                if operation != Operation::GetRanges {
+                    self.counters.request(operation);
+                }
+                let one = request(Arc::clone(self), path.clone());
+                tokio::time::timeout(timeout, one).await
+            };
+            self.counters.took(operation, began.elapsed());
+            let (kind, what, again) = match done {
+                Ok(Ok(done)) => return Ok(done),
+                Ok(Err(failure)) => judge(failure),
+                Err(_) => {
+                    let what = format!("no answer within {} s", timeout.as_secs_f64());
+                    (ErrorKind::Unavailable, what, true)
+                }
+            };
+            if kind != ErrorKind::NotFound {
+                self.counters.failed(operation);
+            }
+            if !again || tries == self.max_retries {
+                let what = match tries {
+                    0 => what,
+                    _ => format!("{what} (tried {} times)", tries + 1),
+                };
+                return Err(BucketError::of(kind, operation, key, &what));
+            }
+            tokio::time::sleep(pause(tries)).await;
+            tries += 1;
+        }
+    }
+}
+
+/// What kind of failure it is, what it says, and whether to try again.
+fn judge(failure: Failure) -> (ErrorKind, String, bool) {
+    use object_store::Error;
+    match failure {
+        Failure::Again(what) => (ErrorKind::Corrupt, what, true),
+        Failure::Final(what) => (ErrorKind::Invalid, what, false),
+        Failure::Store(error) => match &error {
+            Error::NotFound { .. } => (ErrorKind::NotFound, "there is none".to_owned(), false),
+            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => (
+                ErrorKind::Unavailable,
+                format!("access is denied; check the keys and the policy of the bucket: {error}"),
+                false,
+            ),
+            Error::NotSupported { .. } | Error::NotImplemented { .. } => {
+                (ErrorKind::Internal, error.to_string(), false)
+            }
+            _ => (ErrorKind::Unavailable, error.to_string(), true),
+        },
+    }
+}
+
+/// How long to wait before the next try: twice as long each time, less up to a half by chance, so
+/// that those who failed together do not come back together.
+fn pause(tries: u32) -> Duration {
+    let full = FIRST_PAUSE
+        .saturating_mul(1 << tries.min(16))
+        .min(LONGEST_PAUSE);
+    let chance = RandomState::new().hash_one(tries) % 512;
+    full - full.mul_f64(chance as f64 / 1024.0)
+}

@@ -1,0 +1,345 @@
+//! The catalog of a tenant: which blocks count. Each version is an object that never changes;
+//! which one is the current is told by one pointer, which is swapped as a whole. So a reader sees
+//! what a commit adds and what it removes at once, or neither.
+//!
+//! [`Catalogs`] is what committers and readers hold.
+
+mod codec;
+mod names;
+mod pointer;
+mod rebuild;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use model::error::ErrorKind;
+use model::tenant::TenantId;
+use model::time::{Clock, TimeRange, TimestampMs};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::bucket::{Bucket, BucketError};
+use crate::meta::BlockMeta;
+use crate::ulid;
+pub use names::NameFilter;
+pub use pointer::{LocalPointers, Pointer, PointerError, PointerStore};
+pub use rebuild::{Rebuilt, Unreadable};
+
+/// How often a commit begins anew because another came first.
+const MAX_CONFLICTS: usize = 20;
+
+/// A block that counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlockEntry {
+    /// What its `meta.json` says: with sizes and checksums, so that no request is needed to learn
+    /// them.
+    pub meta: BlockMeta,
+    /// Which names of metrics it may have; `None`: any.
+    pub metric_names: Option<NameFilter>,
+}
+
+impl BlockEntry {
+    /// The block's ULID.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.meta.block_id
+    }
+
+    /// Whether it may hold samples of a range.
+    #[must_use]
+    pub fn overlaps(&self, range: TimeRange) -> bool {
+        let statistics = &self.meta.statistics;
+        range.overlaps(statistics.first_t, statistics.last_t)
+    }
+}
+
+/// A block that counts no more, and whose files are still there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Removed {
+    /// Its ULID.
+    pub id: String,
+    /// When it was removed, in milliseconds.
+    pub at_ms: TimestampMs,
+}
+
+/// One version of a tenant's catalog.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Catalog {
+    /// The version of the format.
+    pub format_version: u32,
+    /// Whose catalog it is.
+    pub tenant: String,
+    /// The number of this version; 0: nothing was ever committed.
+    pub version: u64,
+    /// When it was made, in milliseconds.
+    pub created_ms: TimestampMs,
+    /// The blocks that count, by where they begin, then by id.
+    pub blocks: Vec<BlockEntry>,
+    /// Blocks whose files are to be deleted.
+    pub removed: Vec<Removed>,
+    /// The checksum of this document with an empty text in this place.
+    pub checksum: String,
+}
+
+impl Catalog {
+    /// The block with an id.
+    #[must_use]
+    pub fn block(&self, id: &str) -> Option<&BlockEntry> {
+        self.blocks.iter().find(|block| block.id() == id)
+    }
+
+    /// Whether what a block holds counts: by itself, or by a block that was made of it.
+    #[must_use]
+    pub fn covers(&self, id: &str) -> bool {
+        let is =
+            |block: &BlockEntry| block.id() == id || block.meta.sources.iter().any(|s| s == id);
+        self.blocks.iter().any(is)
+    }
+
+    fn sort(&mut self) {
+        let key = |block: &BlockEntry| (block.meta.min_time, block.id().to_owned());
+        self.blocks.sort_by_cached_key(key);
+    }
+}
+
+/// What a commit changes.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// Blocks that count from now on; those that do already are left as they are.
+    pub add: Vec<BlockEntry>,
+    /// Ids of blocks that do not any more.
+    pub remove: Vec<String>,
+    /// Ids of removed blocks whose files are gone.
+    pub forget: Vec<String>,
+}
+
+impl Change {
+    /// The next version; `None` where it would be the same.
+    fn apply(&self, current: &Catalog, now: TimestampMs) -> Option<Catalog> {
+        let mut next = current.clone();
+        let remove: HashSet<&str> = self.remove.iter().map(String::as_str).collect();
+        let forget: HashSet<&str> = self.forget.iter().map(String::as_str).collect();
+        let gone = next
+            .blocks
+            .extract_if(.., |block| remove.contains(block.id()));
+        let gone: Vec<Removed> = gone
+            .map(|block| Removed {
+                id: block.meta.block_id,
+                at_ms: now,
+            })
+            .collect();
+        next.removed.extend(gone);
+        next.removed
+            .retain(|removed| !forget.contains(removed.id.as_str()));
+        for block in &self.add {
+            let was_removed = next.removed.iter().any(|removed| removed.id == block.id());
+            if !was_removed && !next.covers(block.id()) {
+                next.blocks.push(block.clone());
+            }
+        }
+        let same = next.blocks.len() == current.blocks.len() && next.removed == current.removed;
+        if same {
+            return None;
+        }
+        next.sort();
+        next.version += 1;
+        next.created_ms = now;
+        Some(next)
+    }
+}
+
+/// Why a catalog can't be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// Object storage.
+    #[error("catalog of tenant {tenant}: {error}")]
+    Bucket {
+        /// Whose catalog.
+        tenant: TenantId,
+        /// Why.
+        error: BucketError,
+    },
+    /// The pointer.
+    #[error("catalog of tenant {tenant}: {error}")]
+    Pointer {
+        /// Whose catalog.
+        tenant: TenantId,
+        /// Why.
+        error: PointerError,
+    },
+    /// The object is not what was written, or from a newer program.
+    #[error(
+        "catalog of tenant {tenant}: object {object}: {what}; `tidemark catalog rebuild` makes it anew from the blocks"
+    )]
+    Damaged {
+        /// Whose catalog.
+        tenant: TenantId,
+        /// Its key.
+        object: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// Others committed again and again in between.
+    #[error("catalog of tenant {tenant}: {MAX_CONFLICTS} other commits came in between; try again")]
+    Busy {
+        /// Whose catalog.
+        tenant: TenantId,
+    },
+}
+
+impl CatalogError {
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Bucket { .. } | Self::Pointer { .. } | Self::Busy { .. } => {
+                ErrorKind::Unavailable
+            }
+            Self::Damaged { .. } => ErrorKind::Corrupt,
+        }
+    }
+}
+
+impl From<CatalogError> for model::select::SelectError {
+    fn from(error: CatalogError) -> Self {
+        Self {
+            kind: error.kind(),
+            message: error.to_string(),
+        }
+    }
+}
+
+/// A random number, new at each call.
+pub type Random = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// The catalogs of all tenants.
+pub struct Catalogs {
+    bucket: Arc<Bucket>,
+    pointers: Arc<dyn PointerStore>,
+    clock: Arc<dyn Clock>,
+    random: Random,
+    /// What was read or committed last, by tenant.
+    known: Mutex<HashMap<TenantId, Arc<Catalog>>>,
+}
+
+impl Catalogs {
+    /// The catalogs whose objects are in a bucket.
+    #[must_use]
+    pub fn new(
+        bucket: Arc<Bucket>,
+        pointers: Arc<dyn PointerStore>,
+        clock: Arc<dyn Clock>,
+        random: Random,
+    ) -> Self {
+        Self {
+            bucket,
+            pointers,
+            clock,
+            random,
+            known: Mutex::default(),
+        }
+    }
+
+    /// The bucket the objects are in.
+    #[must_use]
+    pub fn bucket(&self) -> &Arc<Bucket> {
+        &self.bucket
+    }
+
+    /// A new ULID.
+    #[must_use]
+    pub fn new_id(&self) -> String {
+        let random = (u128::from((self.random)()) << 64) | u128::from((self.random)());
+        ulid::new(self.clock.now_ms(), random)
+    }
+
+    /// The current version of a tenant's catalog; an empty one where nothing was committed.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn current(&self, tenant: &TenantId) -> Result<Arc<Catalog>, CatalogError> {
+        let pointer = self.pointer(tenant)?;
+        let Some(pointer) = pointer else {
+            return Ok(Arc::new(Catalog {
+                tenant: tenant.to_string(),
+                ..Catalog::default()
+            }));
+        };
+        let known = self.known.lock().get(tenant).map(Arc::clone);
+        if let Some(known) = known.filter(|known| known.version == pointer.version) {
+            return Ok(known);
+        }
+        let read = Arc::new(codec::read(&self.bucket, tenant, &pointer)?);
+        let mut known = self.known.lock();
+        known.insert(tenant.clone(), Arc::clone(&read));
+        Ok(read)
+    }
+
+    fn pointer(&self, tenant: &TenantId) -> Result<Option<Pointer>, CatalogError> {
+        let loaded = self.pointers.load(tenant);
+        loaded.map_err(|error| CatalogError::Pointer {
+            tenant: tenant.clone(),
+            error,
+        })
+    }
+
+    /// Changes a tenant's catalog: writes the next version and swaps the pointer. Doing it again
+    /// changes nothing more.
+    ///
+    /// # Errors
+    /// Where the next version can't be written or made the current: then the old one still is.
+    pub fn commit(&self, tenant: &TenantId, change: &Change) -> Result<Arc<Catalog>, CatalogError> {
+        for _ in 0..MAX_CONFLICTS {
+            let current = self.current(tenant)?;
+            let Some(next) = change.apply(&current, self.clock.now_ms()) else {
+                return Ok(current);
+            };
+            if let Some(next) = self.swap(tenant, current.version, next)? {
+                return Ok(next);
+            }
+        }
+        Err(CatalogError::Busy {
+            tenant: tenant.clone(),
+        })
+    }
+
+    /// Writes a version and makes it the current one; `None` where another came first.
+    fn swap(
+        &self,
+        tenant: &TenantId,
+        expected: u64,
+        next: Catalog,
+    ) -> Result<Option<Arc<Catalog>>, CatalogError> {
+        let (next, pointer) = codec::write(&self.bucket, tenant, &self.new_id(), next)?;
+        let swapped = self.pointers.swap(tenant, expected, &pointer);
+        let swapped = swapped.map_err(|error| CatalogError::Pointer {
+            tenant: tenant.clone(),
+            error,
+        })?;
+        if !swapped {
+            return Ok(None);
+        }
+        let next = Arc::new(next);
+        self.known.lock().insert(tenant.clone(), Arc::clone(&next));
+        Ok(Some(next))
+    }
+
+    /// The tenants that have a catalog.
+    ///
+    /// # Errors
+    /// Where the pointers can't be listed.
+    pub fn tenants(&self) -> Result<Vec<TenantId>, PointerError> {
+        self.pointers.tenants()
+    }
+}
+
+/// The key of a file of a block.
+#[must_use]
+pub fn block_key(tenant: &str, block: &str, file: &str) -> String {
+    format!("{tenant}/blocks/{block}/{file}")
+}

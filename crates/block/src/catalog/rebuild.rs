@@ -1,0 +1,150 @@
+//! A catalog from the blocks themselves: for when the pointer, or all of them, are lost.
+
+use std::collections::HashSet;
+
+use model::tenant::TenantId;
+
+use super::{BlockEntry, Catalog, CatalogError, Catalogs, block_key, codec};
+use crate::bucket::BucketError;
+use crate::error::{BlockError, Place};
+use crate::layout::META;
+use crate::meta::{BlockMeta, MAX_META_BYTES};
+use crate::ulid;
+
+/// The most objects of one folder of catalogs that are looked at.
+const MAX_VERSIONS: usize = 1 << 20;
+
+/// What a rebuild found.
+#[derive(Clone, Debug, Default)]
+pub struct Rebuilt {
+    /// The version that was made.
+    pub version: u64,
+    /// Blocks that count.
+    pub blocks: usize,
+    /// Blocks that others were made of: they are left out.
+    pub replaced: usize,
+    /// Folders without a whole `meta.json`: uploads that were never finished.
+    pub unfinished: usize,
+    /// Blocks that can't be read, and why: they are left out.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A block that can't be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The name of its folder.
+    pub block: String,
+    /// Why.
+    pub what: String,
+}
+
+impl Catalogs {
+    /// Makes the catalog of a tenant anew from the `meta.json` of its blocks, and makes that the
+    /// current version. Blocks that retention had removed come back until it removes them again.
+    ///
+    /// # Errors
+    /// Where the bucket can't be listed or the catalog can't be written.
+    pub fn rebuild(&self, tenant: &TenantId) -> Result<Rebuilt, CatalogError> {
+        let failed = |error: BucketError| CatalogError::Bucket {
+            tenant: tenant.clone(),
+            error,
+        };
+        let mut rebuilt = Rebuilt::default();
+        let mut blocks = Vec::new();
+        let folders = self
+            .bucket
+            .list_folders(&format!("{tenant}/blocks"))
+            .map_err(failed)?;
+        for id in folders {
+            if ulid::time_ms(&id).is_none() {
+                continue;
+            }
+            let key = block_key(tenant.as_str(), &id, META);
+            let bytes = match self.bucket.get(&key, MAX_META_BYTES) {
+                Err(error) if error.is_not_found() => {
+                    rebuilt.unfinished += 1;
+                    continue;
+                }
+                got => got.map_err(failed)?,
+            };
+            match read_meta(&bytes, tenant, &id) {
+                Ok(meta) => blocks.push(BlockEntry {
+                    meta,
+                    metric_names: None,
+                }),
+                Err(error) => rebuilt.unreadable.push(Unreadable {
+                    block: id,
+                    what: error.to_string(),
+                }),
+            }
+        }
+        let sources = blocks
+            .iter()
+            .flat_map(|block: &BlockEntry| &block.meta.sources);
+        let sources: HashSet<String> = sources.cloned().collect();
+        let found = blocks.len();
+        blocks.retain(|block| !sources.contains(block.id()));
+        rebuilt.replaced = found - blocks.len();
+        rebuilt.blocks = blocks.len();
+        // No version that any pointer named may come again.
+        let listed = self
+            .bucket
+            .list(&codec::folder(tenant), MAX_VERSIONS)
+            .map_err(failed)?;
+        let version_of = |key: &str| {
+            let name = key.rsplit('/').next()?;
+            name.split('-').next()?.parse::<u64>().ok()
+        };
+        let newest = listed
+            .iter()
+            .filter_map(|object| version_of(&object.key))
+            .max();
+        let (expected, pointed) = match self.pointers.load(tenant) {
+            Ok(pointer) => (pointer.map_or(0, |pointer| pointer.version), true),
+            // A pointer that can't be read is replaced.
+            Err(_) => (0, false),
+        };
+        let mut next = Catalog {
+            version: newest.unwrap_or_default().max(expected) + 1,
+            created_ms: self.clock.now_ms(),
+            blocks,
+            ..Catalog::default()
+        };
+        next.sort();
+        rebuilt.version = next.version;
+        if !pointed {
+            self.pointers
+                .clear(tenant)
+                .map_err(|error| CatalogError::Pointer {
+                    tenant: tenant.clone(),
+                    error,
+                })?;
+        }
+        match self.swap(tenant, expected, next)? {
+            Some(_) => Ok(rebuilt),
+            None => Err(CatalogError::Busy {
+                tenant: tenant.clone(),
+            }),
+        }
+    }
+
+    /// The tenants that have anything in the bucket.
+    ///
+    /// # Errors
+    /// Where the bucket can't be listed.
+    pub fn tenants_in_bucket(&self) -> Result<Vec<TenantId>, BucketError> {
+        let folders = self.bucket.list_folders("")?;
+        let tenants = folders.iter().filter_map(|name| TenantId::new(name).ok());
+        Ok(tenants.collect())
+    }
+}
+
+/// Reads and checks the `meta.json` of a block in a tenant's folder.
+fn read_meta(bytes: &[u8], tenant: &TenantId, id: &str) -> Result<BlockMeta, BlockError> {
+    let place = Place::new(id, META);
+    let meta = BlockMeta::parse(bytes, &place)?;
+    if meta.block_id != id || meta.tenant != tenant.as_str() {
+        return Err(place.corrupt("it is of another block or tenant than its folder"));
+    }
+    Ok(meta)
+}
