@@ -122,6 +122,7 @@ fn read(opened: Result<Block, block::BlockError>) {
     let _ = block.label_values("job", std::slice::from_ref(&job), &bounds);
     let _ = block.label_values("instance", &[], &bounds);
     let _ = block.series(&[], &bounds);
+    let _ = block.exemplars(&[], TimeRange::all(), &bounds);
     for matchers in [Vec::new(), vec![job]] {
         let request = SelectRequest {
             matchers,
