@@ -16,6 +16,8 @@ mod table;
 mod writer;
 mod reader;
 pub mod merge;
+pub mod sizes;
+pub mod families;
 
 pub use error::BlockError;
 pub use layout::{BlockSpec, slice_ms_for};
