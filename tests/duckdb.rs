@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use block::{BlockSpec, BlockWriter, SortKey};
+use model::exemplar::Exemplar;
 use model::histogram::{CUSTOM_BUCKETS_SCHEMA, FloatHistogram, ResetHint, Span};
 use model::labels::Labels;
 use model::sample::{is_stale, stale_nan};
@@ -48,7 +49,7 @@ fn duckdb_reads_what_was_written() {
     write(&block, &series);
     let duckdb = DuckDb {
         python,
-        views: documented_sql().replace("BLOCK", block.to_str().unwrap()),
+        views: documented_sql(0).replace("BLOCK", block.to_str().unwrap()),
     };
 
     check_sums(&duckdb, &series);
@@ -60,6 +61,10 @@ fn duckdb_reads_what_was_written() {
     assert_eq!(sorted(duckdb.rows(query)), sorted(histogram_rows(&series)));
     // The question that the document asks as an example: an hour of `up`.
     assert_eq!(duckdb.rows("").len() as i64, 5 * (HOUR / STEP));
+    let query = documented_sql(1).replace("BLOCK", block.to_str().unwrap());
+    let query = query.trim_end().trim_end_matches(';');
+    let query = format!("SELECT * REPLACE (epoch_ms(ts) AS ts) FROM ({query})");
+    assert_eq!(sorted(duckdb.rows(&query)), sorted(exemplar_rows(&series)));
     let query = "SELECT DISTINCT h_schema FROM components WHERE comp = 1 ORDER BY 1";
     assert_eq!(duckdb.rows(query), [["-53"], ["3"]]);
 }
@@ -91,12 +96,12 @@ fn check_sums(duckdb: &DuckDb, series: &[Series]) {
     }
 }
 
-/// The first piece of SQL under the heading for DuckDB.
-fn documented_sql() -> String {
+/// A piece of SQL under the heading for DuckDB.
+fn documented_sql(number: usize) -> String {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats/block.md");
     let page = fs::read_to_string(page).unwrap();
     let (_, section) = page.split_once("### DuckDB\n").unwrap();
-    let (_, sql) = section.split_once("```sql\n").unwrap();
+    let sql = section.split("```sql\n").nth(number + 1).unwrap();
     sql.split_once("```").unwrap().0.to_owned()
 }
 
@@ -193,6 +198,36 @@ fn histogram_rows(series: &[Series]) -> Vec<Vec<String>> {
     rows
 }
 
+/// An exemplar of each series of one metric, at its first sample.
+fn exemplars_of(labels: &Labels, samples: &SeriesSamples) -> Vec<Exemplar> {
+    if labels.metric_name() != Some("bytes_total") {
+        return Vec::new();
+    }
+    let trace = format!("trace of {}", labels.get("instance").unwrap());
+    vec![Exemplar {
+        labels: Labels::from_pairs([("trace_id", trace)]),
+        v: 0.1,
+        t: samples.ts[0],
+    }]
+}
+
+/// As the document's query gives them.
+fn exemplar_rows(series: &[Series]) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
+    for (labels, samples) in series {
+        for exemplar in exemplars_of(labels, samples) {
+            rows.push(vec![
+                labels.metric_name().unwrap().to_owned(),
+                labels.get("instance").unwrap().to_owned(),
+                exemplar.t.to_string(),
+                format!("{:016x}", exemplar.v.to_bits()),
+                exemplar.labels.get("trace_id").unwrap().to_owned(),
+            ]);
+        }
+    }
+    rows
+}
+
 fn row(labels: &Labels, between: &[String], t: i64, value: Option<f64>) -> Vec<String> {
     let name = labels.metric_name().unwrap().to_owned();
     let instance = labels.get("instance").unwrap().to_owned();
@@ -218,6 +253,8 @@ fn write(folder: &Path, series: &[Series]) {
     let mut writer = BlockWriter::create(folder, spec).unwrap();
     for (labels, samples) in series {
         writer.push(labels, samples).unwrap();
+        let exemplars = exemplars_of(labels, samples);
+        writer.push_exemplars(labels, &exemplars).unwrap();
     }
     writer.finish().unwrap();
 }
