@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -35,6 +35,35 @@ pub fn installed(test: &str, programs: &[&str]) -> bool {
             false
         }
     }
+}
+
+/// The Python that has a module: of the virtual environment in `target/tools/venv`, or the
+/// system's. Where neither has it, says that `test` is skipped.
+///
+/// # Panics
+/// Where it is missing and required, as for [`installed`].
+pub fn python_with(test: &str, module: &str) -> Option<PathBuf> {
+    let own = std::env::current_exe().expect("a running test has a path");
+    // target/<profile>/deps/<test>
+    let target = own.ancestors().nth(3);
+    let target = target.expect("tests lie in target/<profile>/deps");
+    let pythons = [
+        target.join("tools/venv/bin/python"),
+        PathBuf::from("python3"),
+    ];
+    let has_module = |python: &PathBuf| {
+        let mut command = Command::new(python);
+        command
+            .args(["-c", &format!("import {module}")])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    let found = pythons.into_iter().find(has_module);
+    if found.is_none() {
+        skip(test, &format!("no python3 has the module {module}"));
+    }
+    found
 }
 
 /// Says that a test is skipped, or fails where nothing may be.

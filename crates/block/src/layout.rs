@@ -14,10 +14,12 @@ pub(crate) const TIMELINES: &str = "timelines-raw.parquet";
 pub(crate) const SERIES: &str = "series.parquet";
 /// Which series have which labels.
 pub(crate) const POSTINGS: &str = "postings.parquet";
+/// Exemplars of the series; only where there are some.
+pub(crate) const EXEMPLARS: &str = "exemplars.parquet";
 /// What the block holds, with the checksums of all other files; written last.
 pub(crate) const META: &str = "meta.json";
 
-/// All Parquet files, in the order in which they are written.
+/// The Parquet files of every block, in the order in which they are written.
 pub(crate) const TABLES: [&str; 4] = [SAMPLES, TIMELINES, SERIES, POSTINGS];
 
 /// The footer's key for the checksums of pages.

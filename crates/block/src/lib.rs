@@ -19,6 +19,8 @@ pub mod merge;
 pub mod bucket;
 pub mod catalog;
 pub mod ulid;
+pub mod sizes;
+pub mod families;
 
 pub use error::BlockError;
 pub use layout::{BlockSpec, slice_ms_for};

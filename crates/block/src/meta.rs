@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{BlockError, Place};
-use crate::layout::{FORMAT_VERSION, META, TABLES};
+use crate::layout::{FORMAT_VERSION, META, SERIES, TABLES};
+use crate::writer::MAX_BLOCK_SERIES;
 
 /// The longest `meta.json` that is read, in bytes.
 pub(crate) const MAX_META_BYTES: u64 = 16 << 20;
@@ -147,6 +148,14 @@ impl BlockMeta {
                 return Err(place.corrupt(format!("the sizes of {} contradict", file.name)));
             }
         }
+        let series = found.statistics.series;
+        if found.file(SERIES).is_none_or(|file| file.rows != series) {
+            return Err(place.corrupt("it says two numbers of series"));
+        }
+        if series > MAX_BLOCK_SERIES as u64 {
+            let limit = format!("more than max_block_series of {MAX_BLOCK_SERIES}");
+            return Err(place.corrupt(format!("it has {series} series, {limit}")));
+        }
         if found.range().is_empty() || found.slice_ms <= 0 {
             return Err(place.corrupt("its range or slice is empty"));
         }
@@ -183,7 +192,10 @@ mod tests {
             level: 0,
             sources: Vec::new(),
             promoted_labels: vec!["job".to_owned()],
-            statistics: Statistics::default(),
+            statistics: Statistics {
+                series: 1,
+                ..Statistics::default()
+            },
             files: TABLES.iter().map(file).collect(),
             checksum: String::new(),
         }
@@ -209,6 +221,21 @@ mod tests {
                 "{at} bytes"
             );
         }
+    }
+
+    /// A reader takes memory by the number of series.
+    #[test]
+    fn series_are_counted_once_and_bounded() {
+        let check = |series: u64, rows: u64, expected: &str| {
+            let mut meta = sample();
+            meta.statistics.series = series;
+            meta.files.iter_mut().for_each(|file| file.rows = rows);
+            let bytes = meta.seal().unwrap();
+            let error = BlockMeta::parse(&bytes, &Place::new("b", META)).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        };
+        check(2, 1, "two numbers");
+        check(1 << 40, 1 << 40, "max_block_series");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod series;
 mod plan;
 mod rows;
 mod set;
+mod exemplars;
 #[cfg(test)]
 mod tests;
 
@@ -18,10 +19,10 @@ use model::matcher::Matcher;
 use model::select::{LookupBounds, SelectError, SelectRequest, SeriesSet};
 
 use crate::error::{BlockError, Place};
-use crate::layout::{POSTINGS, SAMPLES, SERIES, TIMELINES};
+use crate::layout::{EXEMPLARS, POSTINGS, SAMPLES, SERIES, TIMELINES};
 use crate::meta::{BlockMeta, FileMeta};
 use crate::schema::{
-    TableSchema, postings_schema, samples_schema, series_schema, timelines_schema,
+    TableSchema, exemplars_schema, postings_schema, samples_schema, series_schema, timelines_schema,
 };
 use crate::source::{BlockFiles, FolderFiles};
 use crate::table::Table;
@@ -37,6 +38,7 @@ pub struct Block {
     timelines: Table,
     series: Table,
     postings: Table,
+    exemplars: Option<Table>,
 }
 
 impl Block {
@@ -67,7 +69,10 @@ impl Block {
                 &schema.root,
             )
         };
+        let exemplars = meta.file(EXEMPLARS).is_some();
+        let exemplars = exemplars.then(|| open(EXEMPLARS, exemplars_schema(Vec::new())));
         Ok(Self {
+            exemplars: exemplars.transpose()?,
             samples: open(SAMPLES, samples_schema(Vec::new()))?,
             timelines: open(TIMELINES, timelines_schema(Vec::new()))?,
             series: open(SERIES, series_schema(promoted, Vec::new()))?,
@@ -93,7 +98,8 @@ impl Block {
             (SERIES, &self.series),
             (POSTINGS, &self.postings),
         ];
-        for (file, table) in tables {
+        let exemplars = self.exemplars.iter().map(|table| (EXEMPLARS, table));
+        for (file, table) in tables.into_iter().chain(exemplars) {
             table.verify(expected(&self.meta, file)?)?;
         }
         Ok(())

@@ -55,6 +55,14 @@ const POSTINGS: &str = "message postings {
   required group series_ids (LIST) { repeated group list { required int32 element; } }
 }";
 
+const EXEMPLARS: &str = "message exemplars {
+  required int32 series_id;
+  required int64 ts (TIMESTAMP(MILLIS,true));
+  required double value;
+  required group labels (MAP) { repeated group key_value {
+    required binary key (STRING); required binary value (STRING); } }
+}";
+
 /// The columns of the samples, by their place in the schema.
 pub(crate) mod samples {
     pub(crate) const NAME: usize = 0;
@@ -100,6 +108,15 @@ pub(crate) mod postings {
     pub(crate) const VALUE: usize = 1;
     pub(crate) const N: usize = 2;
     pub(crate) const SERIES_IDS: usize = 3;
+}
+
+/// The columns of the exemplars, by their place in the schema.
+pub(crate) mod exemplars {
+    pub(crate) const SERIES_ID: usize = 0;
+    pub(crate) const TS: usize = 1;
+    pub(crate) const VALUE: usize = 2;
+    pub(crate) const LABEL_KEY: usize = 3;
+    pub(crate) const LABEL_VALUE: usize = 4;
 }
 
 /// A table's schema and how it is written.
@@ -154,6 +171,18 @@ pub(crate) fn postings_schema(keys: Vec<KeyValue>) -> Result<TableSchema> {
         .set_column_encoding(path(&["value"]), Encoding::DELTA_BYTE_ARRAY);
     properties = delta(properties, path(&["series_ids", "list", "element"]))?;
     table(POSTINGS, properties)
+}
+
+pub(crate) fn exemplars_schema(keys: Vec<KeyValue>) -> Result<TableSchema> {
+    let mut properties = base(keys, &[0, 1])?;
+    for name in ["series_id", "ts"] {
+        properties = delta(properties, path(&[name]))?
+            .set_column_statistics_enabled(path(&[name]), EnabledStatistics::Page);
+    }
+    let properties = properties
+        .set_column_dictionary_enabled(path(&["value"]), false)
+        .set_column_encoding(path(&["value"]), Encoding::BYTE_STREAM_SPLIT);
+    table(EXEMPLARS, properties)
 }
 
 /// The schema of the series, with a column `l_<label>` for each promoted label.

@@ -10,11 +10,13 @@ mod rows;
 mod spill;
 mod series;
 mod postings;
+mod exemplars;
 
 use std::cmp::Ordering;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use model::exemplar::Exemplar;
 use model::labels::Labels;
 use model::select::{HistogramPoint, SeriesSamples};
 use model::time::TimestampMs;
@@ -32,6 +34,7 @@ use crate::schema::timelines_schema;
 use crate::schema::{TableSchema, postings_schema, samples_schema, series_schema, timelines};
 use crate::table::TableWriter;
 use crate::timeline::{TimelineBook, target_of};
+use exemplars::ExemplarsBuilder;
 use postings::PostingsBuilder;
 use rows::{LabelColumns, Row, write_row};
 use series::SeriesLog;
@@ -64,6 +67,7 @@ pub struct BlockWriter {
     later: Later,
     series: SeriesLog,
     postings: PostingsBuilder,
+    exemplars: ExemplarsBuilder,
     last: Option<Labels>,
     statistics: Statistics,
     /// Whether a series was refused, or written in part.
@@ -102,6 +106,7 @@ impl BlockWriter {
             later: Later::new(folder, &spec.id),
             series: SeriesLog::create(folder, &spec.id)?,
             postings: PostingsBuilder::default(),
+            exemplars: ExemplarsBuilder::default(),
             last: None,
             statistics: Statistics {
                 first_t: i64::MAX,
@@ -147,6 +152,35 @@ impl BlockWriter {
         self.series.push(labels)?;
         self.postings.push(id, labels);
         self.push_slices(id, labels, samples)
+    }
+
+    /// Adds exemplars in the block's range, in the order of time, to the series that was pushed
+    /// last. Those of a series that was left out are left out as well.
+    ///
+    /// # Errors
+    /// Where the series comes before the last one, exemplars are out of order or outside of the
+    /// range, or a file can't be written. No block comes of the writer then.
+    pub fn push_exemplars(
+        &mut self,
+        labels: &Labels,
+        exemplars: &[Exemplar],
+    ) -> Result<(), BlockError> {
+        let order = self
+            .last
+            .as_ref()
+            .map(|last| SortKey::compare(last, labels));
+        let pushed = match order {
+            None | Some(Ordering::Less) => Ok(()),
+            Some(Ordering::Equal) => {
+                let id = self.statistics.series as i32 - 1;
+                self.exemplars.push(&self.folder, &self.spec, id, exemplars)
+            }
+            Some(Ordering::Greater) => {
+                Err(self.invalid(format!("exemplars of {labels} came out of order")))
+            }
+        };
+        self.failed |= pushed.is_err();
+        pushed
     }
 
     fn push_slices(
@@ -325,6 +359,7 @@ impl BlockWriter {
         let schema = schema_of(spec, POSTINGS, &postings_schema)?;
         let postings = TableWriter::create(&self.folder, place(POSTINGS), &schema)?;
         let postings = self.postings.write(postings)?;
+        let exemplars = self.exemplars.finish()?;
         self.statistics.timelines = self.book.count();
         let mut meta = BlockMeta {
             format_version: FORMAT_VERSION,
@@ -337,12 +372,15 @@ impl BlockWriter {
             sources: spec.sources.clone(),
             promoted_labels: promoted,
             statistics: self.statistics,
-            files: vec![
+            files: [
                 self.samples.finish()?,
                 self.timelines.finish()?,
                 series,
                 postings,
-            ],
+            ]
+            .into_iter()
+            .chain(exemplars)
+            .collect(),
             checksum: String::new(),
         };
         let bytes = meta.seal().map_err(|e| place(META).io(e.into()))?;

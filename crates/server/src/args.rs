@@ -16,6 +16,8 @@ pub enum Command {
     Check(Source),
     /// Print every key with its meaning.
     PrintDefaults,
+    /// Measure blocks.
+    BenchBlock(BenchBlock),
     /// Print the version.
     Version,
     /// Print how to use the program.
@@ -31,6 +33,15 @@ pub struct Source {
     pub overrides: Vec<Overrides>,
 }
 
+/// Which blocks are measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BenchBlock {
+    /// A block, or a folder of blocks; where none is given, synthetic ones are made.
+    pub folder: Option<PathBuf>,
+    /// What synthetic blocks are made from.
+    pub seed: u64,
+}
+
 /// What `--help` prints.
 pub const HELP: &str = "\
 tidemark: a long-term store for Prometheus metrics
@@ -39,6 +50,8 @@ Usage:
   tidemark [flags]               run
   tidemark config check [FILE]   check a configuration file, with the flags given
   tidemark config print-defaults print every key with its default and its meaning
+  tidemark bench block [DIR]     sizes and speed of a block, of a folder of blocks, or of synthetic
+                                 blocks in a temporary folder, made from --seed NUMBER
 
 Flags:
   --config FILE         read this YAML file; ${VAR:default} is replaced from the environment
@@ -74,6 +87,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     let mut parser = lexopt::Parser::from_args(args);
     let mut source = Source::default();
     let mut words: Vec<String> = Vec::new();
+    let mut seed = None;
     let usage = |e: lexopt::Error| format!("{e}; `tidemark --help` lists the flags");
     while let Some(arg) = parser.next().map_err(usage)? {
         match arg {
@@ -86,6 +100,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             Long("set") => {
                 let text = parser.value().and_then(|v| v.string()).map_err(usage)?;
                 source.overrides.push(assignment(&text)?);
+            }
+            Long("seed") => {
+                let value = parser.value().and_then(|v| v.parse::<u64>());
+                seed = Some(value.map_err(usage)?);
             }
             Long(name) => {
                 let Some((flag, key)) = FLAGS.iter().find(|(flag, _)| *flag == name) else {
@@ -102,11 +120,14 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             Short(_) => return Err(usage(arg.unexpected())),
         }
     }
-    command(&words, source)
+    command(&words, source, seed)
 }
 
-fn command(words: &[String], mut source: Source) -> Result<Command, String> {
+fn command(words: &[String], mut source: Source, seed: Option<u64>) -> Result<Command, String> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if seed.is_some() && words != ["bench", "block"] {
+        return Err("--seed is for `bench block` without a folder".to_owned());
+    }
     match words.as_slice() {
         [] => Ok(Command::Run(source)),
         ["config", "print-defaults"] => Ok(Command::PrintDefaults),
@@ -118,8 +139,17 @@ fn command(words: &[String], mut source: Source) -> Result<Command, String> {
             source.file = Some(PathBuf::from(file));
             Ok(Command::Check(source))
         }
+        ["bench", "block"] => Ok(Command::BenchBlock(BenchBlock {
+            folder: None,
+            seed: seed.unwrap_or(block::families::SEED),
+        })),
+        ["bench", "block", folder] => Ok(Command::BenchBlock(BenchBlock {
+            folder: Some(PathBuf::from(folder)),
+            seed: block::families::SEED,
+        })),
         other => Err(format!(
-            "unknown command {:?}; there are `config check [FILE]` and `config print-defaults`",
+            "unknown command {:?}; there are `config check [FILE]`, `config print-defaults` and \
+             `bench block [DIR]`",
             other.join(" ")
         )),
     }
@@ -197,6 +227,14 @@ mod tests {
             run(&["config", "check", "f"]),
             Ok(Command::Check(_))
         ));
+        let bench = |folder: Option<&str>, seed: u64| {
+            let folder = folder.map(PathBuf::from);
+            Ok(Command::BenchBlock(BenchBlock { folder, seed }))
+        };
+        let seed = block::families::SEED;
+        assert_eq!(run(&["bench", "block"]), bench(None, seed));
+        assert_eq!(run(&["bench", "block", "--seed", "7"]), bench(None, 7));
+        assert_eq!(run(&["bench", "block", "d"]), bench(Some("d"), seed));
         assert_eq!(run(&["--version"]), Ok(Command::Version));
         assert_eq!(run(&["-h"]), Ok(Command::Help));
     }
@@ -211,6 +249,9 @@ mod tests {
         check(&["--set", "a"], "path.to.key=value");
         check(&["--config"], "missing argument");
         check(&["serve"], "config check");
+        check(&["--seed", "x", "bench", "block"], "invalid");
+        check(&["--seed", "1"], "bench block");
+        check(&["bench", "block", "d", "--seed", "1"], "without a folder");
         check(&["--config", "a", "config", "check", "b"], "two files");
     }
 }

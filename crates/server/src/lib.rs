@@ -2,6 +2,7 @@
 //! together. The binary is `tidemark`.
 
 pub mod args;
+pub mod bench;
 pub mod config;
 pub mod logging;
 pub mod run;

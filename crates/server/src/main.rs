@@ -22,6 +22,10 @@ fn main() -> ExitCode {
         Command::Help => print(args::HELP),
         Command::Version => print(&format!("{}\n", server::version::line())),
         Command::PrintDefaults => print(&config::print_defaults()),
+        Command::BenchBlock(bench) => match server::bench::block::run(&bench) {
+            Ok(report) => print(&report),
+            Err(error) => fail(&format!("{error:#}")),
+        },
         Command::Check(source) => match configure(&source) {
             Ok(_) => print("the configuration is good\n"),
             Err(message) => refuse(&message),
@@ -54,6 +58,11 @@ fn print(text: &str) -> ExitCode {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     ExitCode::SUCCESS
+}
+
+fn fail(message: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "tidemark: {message}");
+    ExitCode::from(FAILED)
 }
 
 fn refuse(message: &str) -> ExitCode {

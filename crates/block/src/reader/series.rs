@@ -6,7 +6,7 @@ use parquet::data_type::{ByteArray, ByteArrayType};
 use super::Block;
 use crate::error::BlockError;
 use crate::schema::series;
-use crate::table::{Cells, text};
+use crate::table::{Cells, Table, text};
 
 /// How many series' labels are read at once.
 pub(super) const SERIES_AT_ONCE: usize = 1024;
@@ -42,13 +42,13 @@ impl Block {
             let values = self
                 .series
                 .read_cells::<ByteArrayType>(pages, group, keys + 1, &rows)?;
-            let rest = self.rest_of_labels(&keys_read, &values, names.len())?;
+            let rest = label_pairs(&self.series, &keys_read, &values, names.len())?;
             for (at, (name, rest)) in names.iter().zip(rest).enumerate() {
                 let mut pairs = rest;
-                pairs.push((METRIC_NAME, self.label_text(name)?));
+                pairs.push((METRIC_NAME, label_text(&self.series, name)?));
                 for (label, column) in promoted.iter().zip(&columns) {
                     if let Some(value) = column.get(at).and_then(Option::as_ref) {
-                        pairs.push((label, self.label_text(value)?));
+                        pairs.push((label, label_text(&self.series, value)?));
                     }
                 }
                 pairs.retain(|(_, value)| !value.is_empty());
@@ -66,40 +66,38 @@ impl Block {
         }
         Ok(found)
     }
+}
 
-    /// The pairs of the column `labels`, by row.
-    fn rest_of_labels<'c>(
-        &self,
-        keys: &'c Cells<ByteArray>,
-        values: &'c Cells<ByteArray>,
-        rows: usize,
-    ) -> Result<Vec<Vec<(&'c str, &'c str)>>, BlockError> {
-        let same = keys.repetitions == values.repetitions && keys.definitions == values.definitions;
-        if !same || keys.values.len() != values.values.len() {
-            return Err(self
-                .series
-                .corrupt("keys and values of labels differ in number"));
-        }
-        let mut pairs = keys.values.iter().zip(&values.values);
-        let mut rest: Vec<Vec<(&str, &str)>> = Vec::with_capacity(rows);
-        for (repetition, definition) in keys.repetitions.iter().zip(&keys.definitions) {
-            if *repetition == 0 {
-                rest.push(Vec::new());
-            }
-            if *definition > 0
-                && let Some(row) = rest.last_mut()
-                && let Some((key, value)) = pairs.next()
-            {
-                row.push((self.label_text(key)?, self.label_text(value)?));
-            }
-        }
-        if rest.len() != rows {
-            return Err(self.series.corrupt("its columns differ in rows"));
-        }
-        Ok(rest)
+/// The pairs of a table's column `labels`, by row.
+pub(super) fn label_pairs<'c>(
+    table: &Table,
+    keys: &'c Cells<ByteArray>,
+    values: &'c Cells<ByteArray>,
+    rows: usize,
+) -> Result<Vec<Vec<(&'c str, &'c str)>>, BlockError> {
+    let same = keys.repetitions == values.repetitions && keys.definitions == values.definitions;
+    if !same || keys.values.len() != values.values.len() {
+        return Err(table.corrupt("keys and values of labels differ in number"));
     }
+    let mut pairs = keys.values.iter().zip(&values.values);
+    let mut rest: Vec<Vec<(&str, &str)>> = Vec::with_capacity(rows);
+    for (repetition, definition) in keys.repetitions.iter().zip(&keys.definitions) {
+        if *repetition == 0 {
+            rest.push(Vec::new());
+        }
+        if *definition > 0
+            && let Some(row) = rest.last_mut()
+            && let Some((key, value)) = pairs.next()
+        {
+            row.push((label_text(table, key)?, label_text(table, value)?));
+        }
+    }
+    if rest.len() != rows {
+        return Err(table.corrupt("its columns differ in rows"));
+    }
+    Ok(rest)
+}
 
-    fn label_text<'t>(&self, value: &'t ByteArray) -> Result<&'t str, BlockError> {
-        text(value).ok_or_else(|| self.series.corrupt("a label is no UTF-8"))
-    }
+fn label_text<'t>(table: &Table, value: &'t ByteArray) -> Result<&'t str, BlockError> {
+    text(value).ok_or_else(|| table.corrupt("a label is no UTF-8"))
 }

@@ -5,12 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use model::select::{LabelsNeeded, SelectRequest, SeriesSamples};
+use model::select::{LabelsNeeded, LookupBounds, SelectRequest, SeriesSamples};
 use model::time::TimeRange;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Block;
-use crate::layout::{META, TABLES};
+use crate::layout::{EXEMPLARS, META, TABLES};
 use crate::meta::{BlockMeta, hex};
 
 /// A copy of the golden block, of which one file at a time is forged.
@@ -23,7 +23,7 @@ impl Forgery {
     fn new() -> Self {
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/block-v1");
         let folder = tempfile::tempdir().unwrap();
-        for name in TABLES.iter().chain([&META]) {
+        for name in TABLES.iter().chain([&EXEMPLARS, &META]) {
             fs::copy(golden.join(name), folder.path().join(name)).unwrap();
         }
         let meta = BlockMeta::read(folder.path()).unwrap();
@@ -46,6 +46,10 @@ impl Forgery {
             labels: LabelsNeeded::All,
             max_series: 0,
         };
+        let exemplars = block.exemplars(&[], TimeRange::all(), &LookupBounds::default());
+        if exemplars.is_err() {
+            return false;
+        }
         let Ok(mut set) = Arc::new(block).select(&request) else {
             return false;
         };
@@ -89,6 +93,7 @@ fn a_page_that_lies_does_no_harm() {
         &block.timelines,
         &block.series,
         &block.postings,
+        block.exemplars.as_ref().unwrap(),
     ];
     let mut refused = 0;
     for (number, (file, table)) in forgery.meta.files.iter().zip(tables).enumerate() {

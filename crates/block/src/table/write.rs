@@ -87,6 +87,11 @@ impl TableWriter {
         self.columns[column].int64().push(value);
     }
 
+    /// Adds a number to a column that has one in every row.
+    pub(crate) fn double(&mut self, column: usize, value: f64) {
+        self.columns[column].double().push(value);
+    }
+
     /// Adds a text to a column that has one in every row.
     pub(crate) fn text(&mut self, column: usize, value: ByteArray) {
         self.columns[column].text().push(value);
