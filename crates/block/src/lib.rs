@@ -16,6 +16,7 @@ mod table;
 mod writer;
 mod reader;
 pub mod merge;
+pub mod several;
 pub mod bucket;
 pub mod catalog;
 pub mod ulid;

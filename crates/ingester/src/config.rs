@@ -16,8 +16,10 @@ pub struct Config {
     pub segment_size: ByteSize,
     /// Free disk space below which writes are refused.
     pub min_free_space: ByteSize,
-    /// How far behind a tenant's newest sample its samples are kept; 0: for ever.
-    pub retention: DurationMs,
+    /// How long the range of time is that becomes a block.
+    pub block_duration: DurationMs,
+    /// How long a block stays on this disk once it is committed.
+    pub local_block_retention: DurationMs,
     /// Time between two snapshots of the heads: a restart replays at most about as much.
     pub snapshot_interval: DurationMs,
 }

@@ -5,23 +5,29 @@
 //! truncation, snapshots, shutdown. [`Ingester`] is what writers and readers hold.
 
 mod config;
+mod blocks;
+mod ship;
 mod maintain;
 mod metrics;
 mod read;
+mod read_blocks;
 mod write;
 
 use std::sync::Arc;
 use std::sync::OnceLock;
 
+use block::catalog::Catalogs;
 use model::error::ErrorKind;
 use model::time::Clock;
 use parking_lot::Mutex;
+use ship::Shipper;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tsdb::store::{LimitsOf, OpenProgress, Store};
 use wire::service::ServiceError;
 
 pub use config::Config;
+pub use ship::{Step, Steps, Stopped};
 pub use tsdb::wal::FsyncPolicy;
 
 /// What an ingester is given.
@@ -30,6 +36,10 @@ pub struct Deps {
     pub clock: Arc<dyn Clock>,
     /// The limits of each tenant.
     pub limits: LimitsOf,
+    /// Where blocks go, and which of them count.
+    pub catalogs: Arc<Catalogs>,
+    /// Is asked before each step of shipping.
+    pub steps: Steps,
     /// A random number, new for each start of the process.
     pub instance: u128,
     /// Where its tasks run.
@@ -60,23 +70,31 @@ pub enum Readiness {
 /// The ingester, local to this process.
 pub struct Ingester {
     store: OnceLock<Arc<Store>>,
+    shipper: OnceLock<Arc<Shipper>>,
+    clock: Arc<dyn Clock>,
     progress: Arc<OpenProgress>,
     failure: Mutex<Option<String>>,
 }
 
 /// Starts an ingester; it becomes ready by and by, see [`Ingester::readiness`].
 pub fn start(config: Config, deps: Deps) -> Arc<Ingester> {
-    let ingester = Arc::new(Ingester {
-        store: OnceLock::new(),
-        progress: Arc::default(),
-        failure: Mutex::new(None),
-    });
+    let ingester = Arc::new(Ingester::new(Arc::clone(&deps.clock)));
     let tasks = deps.tasks.clone();
     tasks.spawn(maintain::run(Arc::clone(&ingester), config, deps));
     ingester
 }
 
 impl Ingester {
+    fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            store: OnceLock::new(),
+            shipper: OnceLock::new(),
+            clock,
+            progress: Arc::default(),
+            failure: Mutex::new(None),
+        }
+    }
+
     /// Whether it can serve.
     pub fn readiness(&self) -> Readiness {
         if let Some(failure) = &*self.failure.lock() {
@@ -107,24 +125,40 @@ impl Ingester {
         }
     }
 
-    /// Writes a snapshot now, as it is done from time to time. Blocks.
+    /// Ships all samples to blocks in the bucket now, and writes a snapshot of what is left.
+    /// Blocks.
     ///
     /// # Errors
-    /// Where the ingester is not ready or the disk refuses.
+    /// Where the ingester is not ready, or the bucket or the disk refuses; nothing is lost then.
     pub fn flush(&self) -> Result<(), ServiceError> {
-        let store = self.store()?;
-        store.truncate();
-        store.snapshot().map_err(|error| ServiceError {
+        let failed = |message: String| ServiceError {
             kind: ErrorKind::Unavailable,
             id: "flush-failed",
-            message: format!("cannot write head snapshot: {error}"),
-        })
+            message,
+        };
+        let store = self.store()?;
+        if let Some(shipper) = self.shipper.get() {
+            let shipped = shipper.pass(self.clock.now_ms(), true);
+            shipped.map_err(|(tenant, error)| {
+                failed(format!(
+                    "cannot ship the samples of tenant {tenant}: {error}"
+                ))
+            })?;
+        }
+        store.truncate();
+        let written = store.snapshot();
+        written.map_err(|error| failed(format!("cannot write head snapshot: {error}")))?;
+        store.remove_unused_files();
+        Ok(())
     }
 
     /// What `/metrics` shows, in the Prometheus text format.
     pub fn render_metrics(&self, out: &mut String) {
         if let Some(store) = self.store.get() {
             metrics::render(store, out);
+        }
+        if let Some(shipper) = self.shipper.get() {
+            metrics::render_shipping(shipper, out);
         }
     }
 

@@ -5,20 +5,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinError;
+use tokio_util::task::TaskTracker;
 use tsdb::disk::{Disk, RealDisk};
 use tsdb::store::{OpenDeps, Store, StoreConfig};
 use tsdb::wal::WalConfig;
 
+use crate::blocks::LocalBlocks;
+use crate::ship::{ShipConfig, Shipper};
 use crate::{Config, Deps, Ingester};
 
 /// How often the loop looks whether there is something to do.
 const TICK: Duration = Duration::from_secs(15);
+/// Looks within the range of a block, at least: short ranges are looked at more often.
+const LOOKS: u32 = 8;
 /// Bytes of log since the last snapshot after which the next one does not wait for its time.
 const LOG_BYTES: u64 = 1 << 30;
 
 pub(crate) async fn run(ingester: Arc<Ingester>, config: Config, deps: Deps) {
     let snapshot_every = config.snapshot_interval.as_duration();
     let stop = deps.stop.clone();
+    let tick = TICK.min(config.block_duration.as_duration() / LOOKS);
     let tasks = deps.tasks.clone();
     let opening = {
         let ingester = Arc::clone(&ingester);
@@ -32,8 +38,9 @@ pub(crate) async fn run(ingester: Arc<Ingester>, config: Config, deps: Deps) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(TICK) => {}
+            () = tokio::time::sleep(tick) => {}
         }
+        ship(&ingester, &tasks).await;
         let written = store.wal().stats().written_bytes;
         let due = last_snapshot.elapsed() >= snapshot_every;
         if !due && written - last_bytes < LOG_BYTES {
@@ -47,10 +54,24 @@ pub(crate) async fn run(ingester: Arc<Ingester>, config: Config, deps: Deps) {
             if let Err(error) = store.snapshot() {
                 tracing::warn!(%error, "cannot write head snapshot; the log is kept");
             }
+            store.remove_unused_files();
         });
         if let Err(error) = pass.await {
             tracing::error!(%error, "maintenance of the head failed");
         }
+    }
+}
+
+/// Ships what is due. What fails has been logged, and is tried again at the next tick.
+async fn ship(ingester: &Arc<Ingester>, tasks: &TaskTracker) {
+    let ingester = Arc::clone(ingester);
+    let pass = tasks.spawn_blocking(move || {
+        if let Some(shipper) = ingester.shipper.get() {
+            drop(shipper.pass(ingester.clock.now_ms(), false));
+        }
+    });
+    if let Err(error) = pass.await {
+        tracing::error!(%error, "shipping failed");
     }
 }
 
@@ -76,11 +97,25 @@ fn open(
     wal.fsync = config.fsync;
     wal.segment_bytes = config.segment_size.0;
     wal.min_free_bytes = config.min_free_space.0;
+    let blocks = config.data_dir.join("blocks");
+    let local = match LocalBlocks::open(&blocks) {
+        Ok(local) => Arc::new(local),
+        Err(error) => {
+            let what = format!("blocks below {} can't be read: {error}", blocks.display());
+            tracing::error!("{what}");
+            *ingester.failure.lock() = Some(what);
+            return None;
+        }
+    };
+    let ship_config = ShipConfig {
+        block_ms: config.block_duration.0,
+        keep_ms: config.local_block_retention.0,
+    };
     let store = Store::open(
         StoreConfig {
             dir: config.data_dir,
             wal,
-            retention: config.retention,
+            block_range_ms: ship_config.block_ms,
         },
         OpenDeps {
             disk,
@@ -99,6 +134,15 @@ fn open(
                 tracing::error!("the write-ahead log has failed: nothing is acknowledged any more");
                 failed.cancel();
             });
+            let shipper = Shipper::new(
+                ship_config,
+                Arc::clone(&store),
+                Arc::clone(&deps.catalogs),
+                local,
+                Arc::clone(&deps.limits),
+                deps.steps.clone(),
+            );
+            ingester.shipper.get_or_init(|| Arc::new(shipper));
             ingester.store.get_or_init(|| Arc::clone(&store));
             Some(store)
         }
@@ -112,12 +156,9 @@ fn open(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::OnceLock;
-
     use model::limits::Limits;
     use model::quantity::{ByteSize, DurationMs};
     use model::time::ManualClock;
-    use parking_lot::Mutex;
     use tokio_util::sync::CancellationToken;
     use tokio_util::task::TaskTracker;
     use tsdb::disk::FaultyDisk;
@@ -128,11 +169,7 @@ mod tests {
     use crate::{FsyncPolicy, Readiness};
 
     fn ingester() -> Ingester {
-        Ingester {
-            store: OnceLock::new(),
-            progress: Arc::default(),
-            failure: Mutex::new(None),
-        }
+        Ingester::new(Arc::new(ManualClock::new(1_000_000)))
     }
 
     #[tokio::test]
@@ -150,10 +187,13 @@ mod tests {
     #[test]
     fn a_log_that_fails_ends_the_process() {
         let ingester = ingester();
+        let folder = tempfile::tempdir().unwrap();
         let limits = Arc::new(Limits::default());
         let deps = Deps {
             clock: Arc::new(ManualClock::new(1_000_000)),
             limits: Arc::new(move |_| Arc::clone(&limits)),
+            catalogs: crate::ship::tests::catalogs(folder.path()),
+            steps: crate::Steps::default(),
             instance: 1,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -161,11 +201,12 @@ mod tests {
         };
         let disk = Arc::new(FaultyDisk::new(1));
         let config = Config {
-            data_dir: "/data".into(),
+            data_dir: folder.path().to_owned(),
             fsync: FsyncPolicy::Always,
             segment_size: ByteSize(1 << 20),
             min_free_space: ByteSize(0),
-            retention: DurationMs(0),
+            block_duration: DurationMs::minutes(120),
+            local_block_retention: DurationMs::minutes(360),
             snapshot_interval: DurationMs::minutes(15),
         };
         let store = open(&ingester, config, &deps, Arc::clone(&disk) as Arc<dyn Disk>).unwrap();

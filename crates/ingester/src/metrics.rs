@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering;
 use tsdb::head::TenantHead;
 use tsdb::store::Store;
 
+use crate::ship::Shipper;
+
 /// Tenants shown by name; the rest is summed under the empty name, to bound the page.
 const SHOWN_TENANTS: usize = 200;
 
@@ -16,6 +18,58 @@ type TenantMetric = (
     &'static str,
     fn(&TenantHead) -> u64,
 );
+
+/// How shipping goes.
+pub(crate) fn render_shipping(shipper: &Shipper, out: &mut String) {
+    let counters = &shipper.counters;
+    let totals = [
+        (
+            "shipped_blocks_total",
+            "Blocks committed.",
+            &counters.blocks,
+        ),
+        (
+            "shipped_samples_total",
+            "Samples of blocks committed.",
+            &counters.samples,
+        ),
+        (
+            "shipped_bytes_total",
+            "Bytes of blocks uploaded.",
+            &counters.bytes,
+        ),
+        (
+            "ship_failures_total",
+            "Passes of shipping that failed for a tenant.",
+            &counters.failures,
+        ),
+    ];
+    for (name, help, count) in totals {
+        header(out, name, "counter", help);
+        line(out, name, count.load(Ordering::Relaxed));
+    }
+    let (blocks, waiting) = shipper.local.counts();
+    let name = "local_blocks";
+    header(out, name, "gauge", "Blocks on this disk.");
+    line(out, name, blocks as u64);
+    let name = "unshipped_blocks";
+    header(
+        out,
+        name,
+        "gauge",
+        "Blocks on this disk that the catalog has not yet.",
+    );
+    line(out, name, waiting as u64);
+    let name = "last_shipped_timestamp_seconds";
+    header(
+        out,
+        name,
+        "gauge",
+        "When a block was committed last; 0: not since the start.",
+    );
+    let last_ms = counters.last_ms.load(Ordering::Relaxed);
+    line(out, name, u64::try_from(last_ms / 1000).unwrap_or_default());
+}
 
 pub(crate) fn render(store: &Store, out: &mut String) {
     let mut heads = store.heads();

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use block::merge::NoSeries;
 use model::exemplar::Exemplar;
 use model::labels::Labels;
-use model::select::{LookupBounds, SelectError, SelectRequest, SeriesSamples, SeriesSet};
+use model::select::{LookupBounds, SelectError, SelectRequest, SeriesSet};
 use model::tenant::TenantId;
 use model::write::MetricMetadata;
 use tsdb::head::TenantHead;
@@ -45,6 +46,17 @@ impl ReadService for Ingester {
     ) -> Result<Box<dyn SeriesSet>, SelectError> {
         match self.head(tenant)? {
             Some(head) => head.select(request),
+            None => Ok(Box::new(NoSeries)),
+        }
+    }
+
+    fn select_sorted(
+        &self,
+        tenant: &TenantId,
+        request: &SelectRequest,
+    ) -> Result<Box<dyn SeriesSet>, SelectError> {
+        match self.head(tenant)? {
+            Some(head) => head.select_sorted(request),
             None => Ok(Box::new(NoSeries)),
         }
     }
@@ -132,23 +144,5 @@ impl ReadService for Ingester {
             bytes_by_label: cardinality.bytes_by_label,
             series_by_pair: cardinality.series_by_pair,
         })
-    }
-}
-
-/// What a tenant without a head has.
-struct NoSeries;
-
-impl SeriesSet for NoSeries {
-    fn next(&mut self, samples: &mut SeriesSamples) -> Result<Option<Labels>, SelectError> {
-        samples.clear();
-        Ok(None)
-    }
-
-    fn remaining(&self) -> Option<usize> {
-        Some(0)
-    }
-
-    fn split(self: Box<Self>, _parts: usize) -> Vec<Box<dyn SeriesSet>> {
-        vec![self]
     }
 }

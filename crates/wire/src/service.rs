@@ -103,6 +103,17 @@ pub trait ReadService: Send + Sync {
         request: &SelectRequest,
     ) -> Result<Box<dyn SeriesSet>, SelectError>;
 
+    /// As [`Self::select`], but the series come sorted by name, then by all labels, so that they
+    /// can be merged with others.
+    ///
+    /// # Errors
+    /// As of [`Self::select`].
+    fn select_sorted(
+        &self,
+        tenant: &TenantId,
+        request: &SelectRequest,
+    ) -> Result<Box<dyn SeriesSet>, SelectError>;
+
     /// The label sets that match.
     ///
     /// # Errors
@@ -164,4 +175,70 @@ pub trait ReadService: Send + Sync {
         limit: usize,
         bounds: &LookupBounds,
     ) -> Result<HeadStatus, SelectError>;
+}
+
+/// Answers reads of committed blocks: the store-gateway for all, an ingester for those it still
+/// has on its disk. Blocks are named by their ids; which ones a query needs, the catalog tells.
+///
+/// All calls fail where a block is damaged or out of reach: the answer would lack its samples.
+pub trait BlockReadService: Send + Sync {
+    /// Whether it can answer for a block at once.
+    fn holds(&self, tenant: &TenantId, block: &str) -> bool;
+
+    /// The series that match. Those of several blocks, or with all labels, come sorted by name,
+    /// then by all labels.
+    ///
+    /// # Errors
+    /// Where more series match than allowed, or a block can't be read.
+    fn select(
+        &self,
+        tenant: &TenantId,
+        blocks: &[String],
+        request: &SelectRequest,
+    ) -> Result<Box<dyn SeriesSet>, SelectError>;
+
+    /// The label sets that match, sorted.
+    ///
+    /// # Errors
+    /// Where a bound is hit, it is to stop, or a block can't be read.
+    fn series(
+        &self,
+        tenant: &TenantId,
+        blocks: &[String],
+        request: &LookupRequest,
+    ) -> Result<Vec<Labels>, SelectError>;
+
+    /// The label names of the series that match, sorted.
+    ///
+    /// # Errors
+    /// Where a bound is hit, it is to stop, or a block can't be read.
+    fn label_names(
+        &self,
+        tenant: &TenantId,
+        blocks: &[String],
+        request: &LookupRequest,
+    ) -> Result<Vec<String>, SelectError>;
+
+    /// The values one label has among the series that match, sorted.
+    ///
+    /// # Errors
+    /// Where a bound is hit, it is to stop, or a block can't be read.
+    fn label_values(
+        &self,
+        tenant: &TenantId,
+        blocks: &[String],
+        name: &str,
+        request: &LookupRequest,
+    ) -> Result<Vec<String>, SelectError>;
+
+    /// The exemplars of the series that match, by series.
+    ///
+    /// # Errors
+    /// Where a bound is hit, it is to stop, or a block can't be read.
+    fn exemplars(
+        &self,
+        tenant: &TenantId,
+        blocks: &[String],
+        request: &LookupRequest,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, SelectError>;
 }

@@ -1,0 +1,219 @@
+//! The blocks on this machine's disk: those that are to be uploaded, and those that were, which
+//! stay for a while so that queries of the last hours do not touch the bucket.
+//!
+//! `blocks/<tenant>/<ulid>/` is one block; a file `committed` in it tells that the catalog has it.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use block::Block;
+use model::tenant::TenantId;
+use model::time::{TimeRange, TimestampMs};
+use parking_lot::RwLock;
+
+/// Tells that the catalog has a block, and since when.
+const COMMITTED: &str = "committed";
+/// No block without it.
+const META: &str = "meta.json";
+
+/// A block on this disk.
+#[derive(Debug)]
+pub(crate) struct LocalBlock {
+    pub(crate) folder: PathBuf,
+    pub(crate) block: Arc<Block>,
+    /// When it was committed; 0: not yet.
+    committed_ms: AtomicI64,
+}
+
+impl LocalBlock {
+    pub(crate) fn id(&self) -> &str {
+        &self.block.meta().block_id
+    }
+
+    pub(crate) fn is_committed(&self) -> bool {
+        self.committed_ms.load(Ordering::Acquire) != 0
+    }
+}
+
+/// All blocks on this disk.
+#[derive(Debug)]
+pub(crate) struct LocalBlocks {
+    folder: PathBuf,
+    held: RwLock<HashMap<TenantId, Vec<Arc<LocalBlock>>>>,
+}
+
+impl LocalBlocks {
+    /// Finds the blocks in a folder, which is made where there is none. What an unfinished write
+    /// left is removed; a block that can't be read is set aside, under another name.
+    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let mut held: HashMap<TenantId, Vec<Arc<LocalBlock>>> = HashMap::new();
+        for (name, tenant_folder) in folders(folder)? {
+            let Ok(tenant) = TenantId::new(&name) else {
+                continue;
+            };
+            for (id, block_folder) in folders(&tenant_folder)? {
+                if block::ulid::time_ms(&id).is_none() {
+                    continue;
+                }
+                if let Some(found) = open_one(&block_folder)? {
+                    held.entry(tenant.clone())
+                        .or_default()
+                        .push(Arc::new(found));
+                }
+            }
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+            held: RwLock::new(held),
+        })
+    }
+
+    /// Where a new block of a tenant is to be written.
+    pub(crate) fn place(&self, tenant: &TenantId, id: &str) -> io::Result<PathBuf> {
+        let folder = self.folder.join(tenant.as_str());
+        fs::create_dir_all(&folder)?;
+        Ok(folder.join(id))
+    }
+
+    /// Enters a block that was written.
+    pub(crate) fn add(&self, tenant: &TenantId, folder: PathBuf, block: Block) -> Arc<LocalBlock> {
+        let added = Arc::new(LocalBlock {
+            folder,
+            block: Arc::new(block),
+            committed_ms: AtomicI64::new(0),
+        });
+        let mut held = self.held.write();
+        held.entry(tenant.clone())
+            .or_default()
+            .push(Arc::clone(&added));
+        added
+    }
+
+    /// Notes, durably, that the catalog has a block.
+    pub(crate) fn set_committed(&self, one: &LocalBlock, now: TimestampMs) -> io::Result<()> {
+        let partial = one.folder.join("committed.part");
+        let mut file = File::create(&partial)?;
+        file.write_all(now.to_string().as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&partial, one.folder.join(COMMITTED))?;
+        File::open(&one.folder)?.sync_all()?;
+        one.committed_ms.store(now.max(1), Ordering::Release);
+        Ok(())
+    }
+
+    /// The blocks of a tenant.
+    pub(crate) fn of(&self, tenant: &TenantId) -> Vec<Arc<LocalBlock>> {
+        self.held.read().get(tenant).cloned().unwrap_or_default()
+    }
+
+    /// The tenants that have blocks here.
+    pub(crate) fn tenants(&self) -> Vec<TenantId> {
+        self.held.read().keys().cloned().collect()
+    }
+
+    /// The blocks of a tenant with samples in a range, committed or not.
+    pub(crate) fn within(&self, tenant: &TenantId, range: TimeRange) -> Vec<Arc<Block>> {
+        let all = self.of(tenant);
+        let overlap = |one: &&Arc<LocalBlock>| {
+            let statistics = &one.block.meta().statistics;
+            range.overlaps(statistics.first_t, statistics.last_t)
+        };
+        let blocks = all.iter().filter(overlap);
+        blocks.map(|one| Arc::clone(&one.block)).collect()
+    }
+
+    /// A block that the catalog has.
+    pub(crate) fn committed(&self, tenant: &TenantId, id: &str) -> Option<Arc<Block>> {
+        let held = self.held.read();
+        let one = held.get(tenant)?.iter().find(|one| one.id() == id)?;
+        one.is_committed().then(|| Arc::clone(&one.block))
+    }
+
+    /// Forgets a block and removes its files; who reads it goes on reading.
+    pub(crate) fn remove(&self, tenant: &TenantId, one: &LocalBlock) -> io::Result<()> {
+        let mut held = self.held.write();
+        if let Some(blocks) = held.get_mut(tenant) {
+            blocks.retain(|other| other.id() != one.id());
+            if blocks.is_empty() {
+                held.remove(tenant);
+            }
+        }
+        drop(held);
+        // Without it the rest is no block, if the removal ends half way.
+        fs::remove_file(one.folder.join(META))?;
+        fs::remove_dir_all(&one.folder)
+    }
+
+    /// Removes blocks that were committed before an instant; says how many.
+    pub(crate) fn remove_committed_before(&self, before: TimestampMs) -> usize {
+        let mut removed = 0;
+        for tenant in self.tenants() {
+            for one in self.of(&tenant) {
+                let committed_ms = one.committed_ms.load(Ordering::Acquire);
+                if committed_ms == 0 || committed_ms >= before {
+                    continue;
+                }
+                match self.remove(&tenant, &one) {
+                    Ok(()) => removed += 1,
+                    Err(error) => {
+                        tracing::warn!(%tenant, block = one.id(), %error, "cannot remove a local copy of a block");
+                    }
+                }
+            }
+        }
+        removed
+    }
+
+    /// How many blocks there are, and how many of them are not committed yet.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let held = self.held.read();
+        let all = held.values().flatten();
+        let waiting = all.clone().filter(|one| !one.is_committed()).count();
+        (all.count(), waiting)
+    }
+}
+
+/// The folders in a folder, with their names.
+fn folders(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if let (true, Ok(name)) = (entry.file_type()?.is_dir(), entry.file_name().into_string()) {
+            found.push((name, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Opens the block in a folder, if there is a whole one.
+fn open_one(folder: &Path) -> io::Result<Option<LocalBlock>> {
+    if !folder.join(META).exists() {
+        tracing::info!(folder = %folder.display(), "an unfinished block is removed: the log has its samples");
+        fs::remove_dir_all(folder)?;
+        return Ok(None);
+    }
+    let block = match Block::open(folder) {
+        Ok(block) => block,
+        Err(error) => {
+            let aside = folder.with_extension("damaged");
+            tracing::error!(%error, aside = %aside.display(), "a local block can't be read and is set aside");
+            fs::rename(folder, aside)?;
+            return Ok(None);
+        }
+    };
+    let committed = match fs::read_to_string(folder.join(COMMITTED)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        read => read?.parse::<i64>().unwrap_or(1).max(1),
+    };
+    Ok(Some(LocalBlock {
+        folder: folder.to_owned(),
+        block: Arc::new(block),
+        committed_ms: AtomicI64::new(committed),
+    }))
+}

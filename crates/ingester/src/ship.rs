@@ -1,0 +1,343 @@
+//! From heads to blocks in the bucket: cut, build, upload, commit, then drop from the head.
+//!
+//! Every step can be the last one before a crash. What the next pass finds decides what is left to
+//! do: a block on the disk that the catalog has not is uploaded and committed; samples that a
+//! block on the disk has already are not put into another one; and a head drops only what
+//! committed blocks hold, when no reader is left that may not know of them.
+
+mod build;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+use block::BlockError;
+use block::bucket::BucketError;
+use block::catalog::{BlockEntry, CatalogError, Catalogs, Change, NameFilter, block_key};
+use model::labels::METRIC_NAME;
+use model::limits::Limits;
+use model::select::{LookupBounds, SelectError};
+use model::tenant::TenantId;
+use model::time::TimestampMs;
+use parking_lot::Mutex;
+use tsdb::head::TenantHead;
+use tsdb::head::cut::{CutError, CutMark};
+use tsdb::store::{LimitsOf, Store};
+
+use crate::blocks::{LocalBlock, LocalBlocks};
+pub use steps::{Step, Steps, Stopped};
+
+/// How a tenant's samples become blocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ShipConfig {
+    /// How long a block's range is, in milliseconds.
+    pub(crate) block_ms: i64,
+    /// How long a block stays on this disk once it is committed, in milliseconds.
+    pub(crate) keep_ms: i64,
+}
+
+/// Ships the heads of one store.
+pub(crate) struct Shipper {
+    config: ShipConfig,
+    store: Arc<Store>,
+    catalogs: Arc<Catalogs>,
+    pub(crate) local: Arc<LocalBlocks>,
+    limits: LimitsOf,
+    steps: Steps,
+    /// What is known of each tenant; held during a pass, of which there is one at a time.
+    tenants: Mutex<HashMap<TenantId, Progress>>,
+    pub(crate) counters: ShipCounters,
+}
+
+/// What shipping has done since the start.
+#[derive(Debug, Default)]
+pub(crate) struct ShipCounters {
+    pub(crate) blocks: AtomicU64,
+    pub(crate) samples: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    /// When a block was committed last, in milliseconds; 0: never.
+    pub(crate) last_ms: AtomicI64,
+}
+
+/// How far a tenant is.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Up to where its head was cut last, and when.
+    cut: Option<(TimestampMs, TimestampMs)>,
+    /// The newest sample there was at the last look, and since when.
+    newest: Option<(TimestampMs, TimestampMs)>,
+    /// What blocks hold of the head, and which reader is the first that knows.
+    held: Option<(CutMark, u64)>,
+}
+
+/// Why a tenant's samples are not in the bucket yet.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ShipError {
+    #[error(transparent)]
+    Cut(#[from] CutError),
+    #[error(transparent)]
+    Block(#[from] BlockError),
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    #[error("{0}")]
+    Bucket(#[from] BucketError),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error("local blocks: {0}")]
+    Disk(#[from] std::io::Error),
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+impl Shipper {
+    pub(crate) fn new(
+        config: ShipConfig,
+        store: Arc<Store>,
+        catalogs: Arc<Catalogs>,
+        local: Arc<LocalBlocks>,
+        limits: LimitsOf,
+        steps: Steps,
+    ) -> Self {
+        Self {
+            config,
+            store,
+            catalogs,
+            local,
+            limits,
+            steps,
+            tenants: Mutex::default(),
+            counters: ShipCounters::default(),
+        }
+    }
+
+    /// Ships what is due, or all there is. Goes on with other tenants where one fails; returns
+    /// the first failure, with whose it was.
+    pub(crate) fn pass(&self, now: TimestampMs, all: bool) -> Result<(), (TenantId, ShipError)> {
+        let mut tenants = self.tenants.lock();
+        let mut first = Ok(());
+        let heads = self.store.heads();
+        for tenant in self.local.tenants() {
+            if !heads.iter().any(|head| *head.tenant() == tenant) {
+                let published = self.publish_waiting(&tenant, now);
+                self.note(&tenant, published, &mut first);
+            }
+        }
+        let mut dropped = false;
+        for head in heads {
+            let progress = tenants.entry(head.tenant().clone()).or_default();
+            let shipped = self.ship(&head, progress, now, all);
+            let shipped = shipped.map(|some| dropped |= some);
+            self.note(head.tenant(), shipped, &mut first);
+        }
+        if dropped {
+            self.write_down();
+        }
+        let removed = self
+            .local
+            .remove_committed_before(now.saturating_sub(self.config.keep_ms));
+        if removed > 0 {
+            tracing::info!(
+                blocks = removed,
+                "local copies of blocks were removed, the bucket has them"
+            );
+        }
+        first
+    }
+
+    fn note(
+        &self,
+        tenant: &TenantId,
+        done: Result<(), ShipError>,
+        first: &mut Result<(), (TenantId, ShipError)>,
+    ) {
+        if let Err(error) = done {
+            self.counters.failures.fetch_add(1, Relaxed);
+            tracing::warn!(%tenant, %error, "samples can't be shipped now; head and log keep them");
+            if first.is_ok() {
+                *first = Err((tenant.clone(), error));
+            }
+        }
+    }
+
+    /// Ships a tenant; says whether its head has dropped anything.
+    fn ship(
+        &self,
+        head: &Arc<TenantHead>,
+        progress: &mut Progress,
+        now: TimestampMs,
+        all: bool,
+    ) -> Result<bool, ShipError> {
+        let tenant = head.tenant();
+        self.publish_waiting(tenant, now)?;
+        let mut dropped = self.drop_held(head, progress)?;
+        if progress.held.is_some() {
+            // A long query is at work; what it may read is dropped in a later pass.
+            return Ok(dropped);
+        }
+        let limits = (self.limits)(tenant);
+        let Some(before) = self.cut_before(head, progress, &limits, now, all) else {
+            return Ok(dropped);
+        };
+        progress.cut = Some((before, now));
+        let (built, mark) = self.build(head, before)?;
+        for one in built {
+            self.publish(tenant, &one, now)?;
+        }
+        // Whoever reads the head from here on sees a catalog that has these blocks.
+        progress.held = Some((mark, head.next_reader()));
+        dropped |= self.drop_held(head, progress)?;
+        Ok(dropped)
+    }
+
+    /// Up to where a head is to be cut now, if at all: whole ranges behind which no late sample is
+    /// taken any more; for a tenant that has gone silent, also the range it stopped in.
+    fn cut_before(
+        &self,
+        head: &TenantHead,
+        progress: &mut Progress,
+        limits: &Limits,
+        now: TimestampMs,
+        all: bool,
+    ) -> Option<TimestampMs> {
+        let (newest, block_ms) = (head.newest(), self.config.block_ms);
+        if head.oldest() > newest {
+            return None;
+        }
+        if all {
+            return Some(TimestampMs::MAX);
+        }
+        let since = match progress.newest {
+            Some((same, since)) if same == newest && since <= now => since,
+            _ => now,
+        };
+        progress.newest = Some((newest, since));
+        let window = limits.out_of_order_time_window.0;
+        let floor = |t: TimestampMs| t.div_euclid(block_ms).saturating_mul(block_ms);
+        let mut before = floor(newest.saturating_sub(window));
+        if now.saturating_sub(since) >= block_ms / 2 {
+            before = before.max(floor(now.saturating_sub(window)));
+        }
+        if head.oldest() >= before {
+            return None;
+        }
+        // What came late for ranges that were cut already gathers for a while.
+        let again = |(last, at): (TimestampMs, TimestampMs)| {
+            before <= last && now.saturating_sub(at) < block_ms / 4
+        };
+        (!progress.cut.is_some_and(again)).then_some(before)
+    }
+
+    /// Drops from a head what committed blocks hold, if no reader is left that needs it.
+    fn drop_held(
+        &self,
+        head: &Arc<TenantHead>,
+        progress: &mut Progress,
+    ) -> Result<bool, ShipError> {
+        let Some((mark, reader)) = progress.held else {
+            return Ok(false);
+        };
+        if !head.readers_are_done_before(reader) {
+            return Ok(false);
+        }
+        self.steps.pass(Step::Drop)?;
+        let chunks = self.store.drop_cut(head, mark);
+        progress.held = None;
+        tracing::debug!(tenant = %head.tenant(), chunks, "the head has dropped what blocks hold");
+        Ok(true)
+    }
+
+    /// Lets the log go that holds what was dropped.
+    fn write_down(&self) {
+        self.store.truncate();
+        if self.steps.pass(Step::Snapshot).is_err() {
+            return;
+        }
+        if let Err(error) = self.store.snapshot() {
+            tracing::warn!(%error, "cannot write head snapshot; the log is kept");
+        }
+        self.store.remove_unused_files();
+    }
+
+    /// Publishes the blocks of a tenant that the catalog has not.
+    fn publish_waiting(&self, tenant: &TenantId, now: TimestampMs) -> Result<(), ShipError> {
+        for one in self.local.of(tenant) {
+            if !one.is_committed() {
+                self.publish(tenant, &one, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Uploads a block and commits it. Doing it again does no harm.
+    fn publish(
+        &self,
+        tenant: &TenantId,
+        one: &LocalBlock,
+        now: TimestampMs,
+    ) -> Result<(), ShipError> {
+        let catalog = self.catalogs.current(tenant)?;
+        let meta = one.block.meta();
+        if !catalog.covers(one.id()) {
+            let bucket = self.catalogs.bucket();
+            let mut bytes = 0;
+            for file in meta
+                .files
+                .iter()
+                .map(|file| file.name.as_str())
+                .chain(["meta.json"])
+            {
+                self.steps.pass(Step::Upload)?;
+                let key = block_key(tenant.as_str(), one.id(), file);
+                bytes += bucket.put_file(&key, &one.folder.join(file))?;
+            }
+            self.counters.bytes.fetch_add(bytes, Relaxed);
+            self.steps.pass(Step::Commit)?;
+            let names = one
+                .block
+                .label_values(METRIC_NAME, &[], &LookupBounds::default())?;
+            let entry = BlockEntry {
+                meta: meta.clone(),
+                metric_names: Some(NameFilter::of(names.iter().map(String::as_str))),
+            };
+            let change = Change {
+                add: vec![entry],
+                ..Change::default()
+            };
+            let catalog = self.catalogs.commit(tenant, &change)?;
+            let statistics = &meta.statistics;
+            tracing::info!(
+                %tenant,
+                block = one.id(),
+                series = statistics.series,
+                samples = statistics.samples + statistics.histograms,
+                bytes,
+                catalog = catalog.version,
+                "block committed"
+            );
+        }
+        self.steps.pass(Step::Mark)?;
+        self.local.set_committed(one, now)?;
+        self.counters.blocks.fetch_add(1, Relaxed);
+        self.counters.samples.fetch_add(
+            meta.statistics.samples + meta.statistics.histograms,
+            Relaxed,
+        );
+        self.counters.last_ms.store(now, Relaxed);
+        Ok(())
+    }
+}
+
+/// Removes what an attempt to write a block left.
+fn discard(folder: &std::path::Path) {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(folder = %folder.display(), %error, "cannot remove an unfinished block");
+        }
+        _ => {}
+    }
+}
