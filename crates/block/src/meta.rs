@@ -99,6 +99,14 @@ impl BlockMeta {
         self.files.iter().find(|file| file.name == name)
     }
 
+    /// Reads and checks the bytes of the document of a block.
+    ///
+    /// # Errors
+    /// Where they are not what was written, or the version is not known.
+    pub fn from_json(bytes: &[u8], block: &str) -> Result<Self, BlockError> {
+        Self::parse(bytes, &Place::new(block, META))
+    }
+
     /// The document's bytes, with its checksum.
     pub(crate) fn seal(&mut self) -> serde_json::Result<Vec<u8>> {
         self.checksum = String::new();

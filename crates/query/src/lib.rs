@@ -10,6 +10,7 @@ pub mod front;
 mod cancel;
 pub mod engine;
 pub mod api;
+pub mod storage;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use wire::service::ReadService;
 
 pub use api::Api;
 pub use metrics::Metrics;
+pub use storage::Storage;
 
 /// The settings of the role.
 #[derive(Clone, Debug)]

@@ -67,6 +67,21 @@ impl Bucket {
         self.call_within(self.inner.timeout, operation, key, request)
     }
 
+    /// Runs anything else on the bucket's threads, and waits for it.
+    ///
+    /// # Errors
+    /// Where it panics.
+    pub fn run<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> std::io::Result<T> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(async move { drop(answer.send(future.await)) });
+        }
+        answered.recv().map_err(std::io::Error::other)
+    }
+
     /// As [`Self::call`], with so much time for a try.
     pub(super) fn call_within<T, F>(
         &self,

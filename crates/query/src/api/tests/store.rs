@@ -100,6 +100,14 @@ impl ReadService for Store {
         Ok(Box::new(Set(found.into_iter())))
     }
 
+    fn select_sorted(
+        &self,
+        tenant: &TenantId,
+        request: &SelectRequest,
+    ) -> Result<Box<dyn SeriesSet>, SelectError> {
+        self.select(tenant, request)
+    }
+
     fn series(
         &self,
         tenant: &TenantId,

@@ -1,0 +1,287 @@
+//! Where a query's samples come from: the newest from the ingester's head, the rest from the
+//! blocks that the catalog names, which the ingester's disk or the store-gateway answers for.
+//!
+//! The head is asked first and the catalog read after it: what the head had dropped by then, the
+//! catalog has, and what it drops later, it keeps until the select is done. So no sample is
+//! missed while a range moves from the head to the bucket; what is in both is told once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use block::catalog::{BlockEntry, Catalog, Catalogs};
+use block::merge::merge;
+use model::error::ErrorKind;
+use model::exemplar::Exemplar;
+use model::labels::{Labels, METRIC_NAME};
+use model::matcher::{MatchOp, Matcher};
+use model::select::{LabelsNeeded, LookupBounds, SelectError, SelectRequest, SeriesSet};
+use model::tenant::TenantId;
+use model::time::TimeRange;
+use model::write::MetricMetadata;
+use wire::service::{BlockReadService, Found, HeadStatus, LookupRequest, ReadService};
+
+/// The head and the blocks of all tenants, as one.
+pub struct Storage {
+    /// The newest samples.
+    pub head: Arc<dyn ReadService>,
+    /// Which blocks there are.
+    pub catalogs: Arc<Catalogs>,
+    /// Answers for blocks that are near.
+    pub near: Arc<dyn BlockReadService>,
+    /// Answers for all blocks.
+    pub gateway: Arc<dyn BlockReadService>,
+}
+
+/// The blocks a read needs, by who answers for them.
+struct Blocks {
+    near: Vec<String>,
+    far: Vec<String>,
+}
+
+impl Blocks {
+    fn is_empty(&self) -> bool {
+        self.near.is_empty() && self.far.is_empty()
+    }
+}
+
+impl Storage {
+    /// The blocks that may have what is asked for.
+    fn blocks(
+        &self,
+        tenant: &TenantId,
+        sets: &[&[Matcher]],
+        range: TimeRange,
+    ) -> Result<Blocks, SelectError> {
+        let catalog = self.catalogs.current(tenant)?;
+        let mut blocks = Blocks {
+            near: Vec::new(),
+            far: Vec::new(),
+        };
+        for block in needed(&catalog, sets, range) {
+            let id = block.id().to_owned();
+            if self.near.holds(tenant, &id) {
+                blocks.near.push(id);
+            } else {
+                blocks.far.push(id);
+            }
+        }
+        Ok(blocks)
+    }
+
+    /// Asks those who answer for blocks. A near copy may have gone since it was planned with: the
+    /// bucket has it.
+    fn ask<T>(
+        &self,
+        mut blocks: Blocks,
+        ask: impl Fn(&dyn BlockReadService, &[String]) -> Result<T, SelectError>,
+    ) -> Result<Vec<T>, SelectError> {
+        let mut answers = Vec::new();
+        if !blocks.near.is_empty() {
+            match ask(&*self.near, &blocks.near) {
+                Err(error) if error.kind == ErrorKind::NotFound => {
+                    blocks.far.append(&mut blocks.near);
+                }
+                answered => answers.push(answered?),
+            }
+        }
+        if !blocks.far.is_empty() {
+            answers.push(ask(&*self.gateway, &blocks.far)?);
+        }
+        Ok(answers)
+    }
+
+    /// A look-up of names: of the head, then of the blocks.
+    fn names(
+        &self,
+        tenant: &TenantId,
+        request: &LookupRequest,
+        head: Found<String>,
+        ask: impl Fn(&dyn BlockReadService, &[String]) -> Result<Vec<String>, SelectError>,
+    ) -> Result<Found<String>, SelectError> {
+        let blocks = self.blocks(tenant, &sets_of(request), request.range)?;
+        if blocks.is_empty() {
+            return Ok(head);
+        }
+        let found = self.ask(blocks, ask)?;
+        Ok(united(head, found, request.limit))
+    }
+}
+
+/// The blocks of a catalog that may have series of these sets of matchers (none: all) in a range.
+fn needed<'c>(
+    catalog: &'c Catalog,
+    sets: &[&[Matcher]],
+    range: TimeRange,
+) -> impl Iterator<Item = &'c BlockEntry> {
+    let may_have = move |block: &&BlockEntry, sets: &[&[Matcher]]| {
+        let names = block.metric_names.as_ref();
+        let passes = |matcher: &Matcher| {
+            let is_name = &*matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal;
+            !is_name || names.is_none_or(|names| names.may_contain(&matcher.value))
+        };
+        sets.is_empty() || sets.iter().any(|set| set.iter().all(passes))
+    };
+    let blocks = catalog.blocks.iter();
+    let within = blocks.filter(move |block| !range.is_empty() && block.overlaps(range));
+    within
+        .filter(|block| may_have(block, sets))
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+fn sets_of(request: &LookupRequest) -> Vec<&[Matcher]> {
+    request.matcher_sets.iter().map(Vec::as_slice).collect()
+}
+
+/// What several found, sorted, each once, cut at a limit (0: none).
+fn united<T: Ord>(head: Found<T>, others: Vec<Vec<T>>, limit: usize) -> Found<T> {
+    let Found {
+        mut items,
+        mut truncated,
+    } = head;
+    items.extend(others.into_iter().flatten());
+    items.sort_unstable();
+    items.dedup();
+    if limit > 0 && items.len() > limit {
+        items.truncate(limit);
+        truncated = true;
+    }
+    Found { items, truncated }
+}
+
+impl ReadService for Storage {
+    fn select(
+        &self,
+        tenant: &TenantId,
+        request: &SelectRequest,
+    ) -> Result<Box<dyn SeriesSet>, SelectError> {
+        let head = self.head.select(tenant, request)?;
+        let blocks = self.blocks(tenant, &[&request.matchers], request.range)?;
+        if blocks.is_empty() {
+            return Ok(head);
+        }
+        let whole = SelectRequest {
+            labels: LabelsNeeded::All,
+            ..request.clone()
+        };
+        // The first select holds what it may read until the second one does.
+        let sorted = self.head.select_sorted(tenant, &whole)?;
+        drop(head);
+        let mut sets = self.ask(blocks, |service, ids| service.select(tenant, ids, &whole))?;
+        // What was written first counts: a block's sample before one that came later.
+        sets.push(sorted);
+        Ok(merge(sets))
+    }
+
+    fn select_sorted(
+        &self,
+        tenant: &TenantId,
+        request: &SelectRequest,
+    ) -> Result<Box<dyn SeriesSet>, SelectError> {
+        let head = self.head.select_sorted(tenant, request)?;
+        let blocks = self.blocks(tenant, &[&request.matchers], request.range)?;
+        let mut sets = self.ask(blocks, |service, ids| service.select(tenant, ids, request))?;
+        sets.push(head);
+        Ok(merge(sets))
+    }
+
+    fn series(
+        &self,
+        tenant: &TenantId,
+        request: &LookupRequest,
+    ) -> Result<Found<Labels>, SelectError> {
+        let head = self.head.series(tenant, request)?;
+        let blocks = self.blocks(tenant, &sets_of(request), request.range)?;
+        if blocks.is_empty() {
+            return Ok(head);
+        }
+        let found = self.ask(blocks, |service, ids| service.series(tenant, ids, request))?;
+        let united = united(head, found, request.limit);
+        request.bounds.series(united.items.len() as u64)?;
+        Ok(united)
+    }
+
+    fn label_names(
+        &self,
+        tenant: &TenantId,
+        request: &LookupRequest,
+    ) -> Result<Found<String>, SelectError> {
+        let head = self.head.label_names(tenant, request)?;
+        self.names(tenant, request, head, |service, ids| {
+            service.label_names(tenant, ids, request)
+        })
+    }
+
+    fn label_values(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        request: &LookupRequest,
+    ) -> Result<Found<String>, SelectError> {
+        let head = self.head.label_values(tenant, name, request)?;
+        self.names(tenant, request, head, |service, ids| {
+            service.label_values(tenant, ids, name, request)
+        })
+    }
+
+    fn metadata(
+        &self,
+        tenant: &TenantId,
+        metric: Option<&str>,
+    ) -> Result<Vec<MetricMetadata>, SelectError> {
+        self.head.metadata(tenant, metric)
+    }
+
+    fn exemplars(
+        &self,
+        tenant: &TenantId,
+        request: &LookupRequest,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, SelectError> {
+        let head = self.head.exemplars(tenant, request)?;
+        let blocks = self.blocks(tenant, &sets_of(request), request.range)?;
+        if blocks.is_empty() {
+            return Ok(head);
+        }
+        let mut all: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
+        let found = self.ask(blocks, |service, ids| {
+            service.exemplars(tenant, ids, request)
+        })?;
+        for (labels, exemplars) in found.into_iter().flatten().chain(head) {
+            all.entry(labels).or_default().extend(exemplars);
+        }
+        for exemplars in all.values_mut() {
+            exemplars.sort_by_key(|exemplar| exemplar.t);
+            exemplars.dedup();
+        }
+        Ok(all.into_iter().collect())
+    }
+
+    fn head_status(
+        &self,
+        tenant: &TenantId,
+        limit: usize,
+        bounds: &LookupBounds,
+    ) -> Result<HeadStatus, SelectError> {
+        self.head.head_status(tenant, limit, bounds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_is_told_once_and_cut() {
+        let head = Found {
+            items: vec!["b", "d"],
+            truncated: false,
+        };
+        let all = united(head.clone(), vec![vec!["a", "b"], vec!["c"]], 0);
+        assert_eq!(
+            (all.items, all.truncated),
+            (vec!["a", "b", "c", "d"], false)
+        );
+        let cut = united(head, vec![vec!["a", "b"]], 2);
+        assert_eq!((cut.items, cut.truncated), (vec!["a", "b"], true));
+    }
+}

@@ -1,0 +1,36 @@
+//! The files of a block in the bucket, behind the cache.
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use block::BlockFiles;
+use block::catalog::block_key;
+use bytes::Bytes;
+
+use crate::cache::PageCache;
+
+/// The files of one block.
+pub(crate) struct CachedFiles {
+    pub(crate) pages: Arc<PageCache>,
+    pub(crate) tenant: String,
+    pub(crate) block: String,
+}
+
+impl BlockFiles for CachedFiles {
+    fn read(&self, file: &str, ranges: &[Range<u64>]) -> io::Result<Vec<Bytes>> {
+        let key = block_key(&self.tenant, &self.block, file);
+        self.pages.read(&key, ranges)
+    }
+
+    fn size(&self, _file: &str) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+}
+
+impl fmt::Debug for CachedFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CachedFiles({}/{})", self.tenant, self.block)
+    }
+}

@@ -1,0 +1,148 @@
+//! The store-gateway: answers reads of the blocks in the bucket, with ranged requests, and keeps
+//! what it read in memory and on its disk.
+//!
+//! Nothing is loaded at the start: a block is opened when it is first asked for, with what the
+//! catalog says of it, and its footers stay in memory as long as there is room for them.
+
+mod cache;
+mod files;
+mod metrics;
+mod open;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use block::catalog::Catalogs;
+use block::{Block, several};
+use model::exemplar::Exemplar;
+use model::labels::Labels;
+use model::quantity::ByteSize;
+use model::select::{SelectError, SelectRequest, SeriesSet};
+use model::tenant::TenantId;
+use serde::{Deserialize, Serialize};
+use wire::service::{BlockReadService, LookupRequest};
+
+pub use cache::CacheError;
+use cache::PageCache;
+use open::OpenBlocks;
+
+/// The settings of the role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Memory for the footers and page indexes of blocks.
+    pub index_cache: ByteSize,
+    /// Memory for pages.
+    pub page_cache: ByteSize,
+    /// Disk for pages; 0: none.
+    pub disk_cache: ByteSize,
+    /// The folder of the disk cache; empty: `cache` in the data directory.
+    pub cache_dir: PathBuf,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            index_cache: ByteSize(128 << 20),
+            page_cache: ByteSize(256 << 20),
+            disk_cache: ByteSize(0),
+            cache_dir: PathBuf::new(),
+        }
+    }
+}
+
+/// The store-gateway, local to this process.
+pub struct StoreGateway {
+    catalogs: Arc<Catalogs>,
+    pages: Arc<PageCache>,
+    open: OpenBlocks,
+}
+
+/// Starts a store-gateway. It is ready at once, however many blocks there are.
+///
+/// # Errors
+/// Where the disk cache can't be opened.
+pub fn start(config: &Config, catalogs: Arc<Catalogs>) -> Result<Arc<StoreGateway>, CacheError> {
+    let pages = PageCache::open(config, catalogs.bucket())?;
+    Ok(Arc::new(StoreGateway {
+        catalogs,
+        pages: Arc::new(pages),
+        open: OpenBlocks::new(config.index_cache.0),
+    }))
+}
+
+impl StoreGateway {
+    /// Opens blocks, or finds them open.
+    fn blocks(&self, tenant: &TenantId, ids: &[String]) -> Result<Vec<Arc<Block>>, SelectError> {
+        let open = |id: &String| self.open.get(&self.catalogs, &self.pages, tenant, id);
+        ids.iter().map(open).collect()
+    }
+
+    /// Writes its counters in the text format of Prometheus.
+    pub fn render_metrics(&self, out: &mut String) {
+        metrics::render(&self.pages, &self.open, out);
+    }
+}
+
+impl BlockReadService for StoreGateway {
+    fn holds(&self, _tenant: &TenantId, _block: &str) -> bool {
+        true
+    }
+
+    fn select(
+        &self,
+        tenant: &TenantId,
+        blocks: &[String],
+        request: &SelectRequest,
+    ) -> Result<Box<dyn SeriesSet>, SelectError> {
+        several::select(&self.blocks(tenant, blocks)?, request)
+    }
+
+    fn series(
+        &self,
+        tenant: &TenantId,
+        blocks: &[String],
+        request: &LookupRequest,
+    ) -> Result<Vec<Labels>, SelectError> {
+        let blocks = self.blocks(tenant, blocks)?;
+        several::series(&blocks, &request.matcher_sets, &request.bounds)
+    }
+
+    fn label_names(
+        &self,
+        tenant: &TenantId,
+        blocks: &[String],
+        request: &LookupRequest,
+    ) -> Result<Vec<String>, SelectError> {
+        let blocks = self.blocks(tenant, blocks)?;
+        several::label_names(&blocks, &request.matcher_sets, &request.bounds)
+    }
+
+    fn label_values(
+        &self,
+        tenant: &TenantId,
+        blocks: &[String],
+        name: &str,
+        request: &LookupRequest,
+    ) -> Result<Vec<String>, SelectError> {
+        let blocks = self.blocks(tenant, blocks)?;
+        several::label_values(&blocks, name, &request.matcher_sets, &request.bounds)
+    }
+
+    fn exemplars(
+        &self,
+        tenant: &TenantId,
+        blocks: &[String],
+        request: &LookupRequest,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, SelectError> {
+        let blocks = self.blocks(tenant, blocks)?;
+        several::exemplars(
+            &blocks,
+            &request.matcher_sets,
+            request.range,
+            &request.bounds,
+        )
+    }
+}
