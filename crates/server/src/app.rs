@@ -7,15 +7,18 @@ use axum::Router;
 use axum::extract::{Request, State as Shared};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
+use block::catalog::Catalogs;
 use distributor::Distributor;
 use ingester::{FsyncPolicy, Ingester};
 use model::time::{Clock, SystemClock};
+use store_gateway::StoreGateway;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, Fsync};
 use crate::pages;
 use crate::readiness::{Readiness, State};
+use crate::storage;
 use crate::version;
 
 /// Bytes that all answers to queries may hold until their clients have read them.
@@ -28,6 +31,8 @@ pub(crate) struct App {
     pub(crate) ingester: Arc<Ingester>,
     distributor: Arc<Distributor>,
     query: Arc<query::Api>,
+    gateway: Arc<StoreGateway>,
+    catalogs: Arc<Catalogs>,
 }
 
 impl App {
@@ -38,11 +43,14 @@ impl App {
         tasks: &TaskTracker,
         stop: &CancellationToken,
         failed: &CancellationToken,
-    ) -> std::io::Result<Arc<Self>> {
+    ) -> anyhow::Result<Arc<Self>> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let shared = Arc::new(config.limits.clone());
         let limits: distributor::LimitsOf = Arc::new(move |_| Arc::clone(&shared));
+        let catalogs = storage::open(&config.storage, &clock, Arc::new(random))?;
         let ingester_deps = ingester::Deps {
+            catalogs: Arc::clone(&catalogs),
+            steps: storage::steps(),
             clock: Arc::clone(&clock),
             limits: Arc::clone(&limits),
             instance: (u128::from(random()) << 64) | u128::from(random()),
@@ -61,8 +69,16 @@ impl App {
             clock: Arc::clone(&clock),
             random: Arc::new(random),
         };
+        let gateway =
+            store_gateway::start(&storage::gateway_config(config), Arc::clone(&catalogs))?;
+        let read = query::Storage {
+            head: Arc::clone(&ingester) as _,
+            catalogs: Arc::clone(&catalogs),
+            near: Arc::clone(&ingester) as _,
+            gateway: Arc::clone(&gateway) as _,
+        };
         let query_deps = query::Deps {
-            read: Arc::clone(&ingester) as _,
+            read: Arc::new(read),
             limits,
             clock,
         };
@@ -71,6 +87,8 @@ impl App {
             distributor: distributor::start(distributor_config, distributor_deps),
             query: query::start(query_config(config), query_deps)?,
             ingester,
+            gateway,
+            catalogs,
             config: config.clone(),
         }))
     }
@@ -88,6 +106,8 @@ impl App {
         self.distributor.render_metrics(out);
         self.ingester.render_metrics(out);
         self.query.render_metrics(out);
+        self.gateway.render_metrics(out);
+        self.catalogs.bucket().render_metrics(out);
     }
 }
 
@@ -119,7 +139,8 @@ fn ingester_config(config: &Config) -> ingester::Config {
         },
         segment_size: storage.wal.segment_size,
         min_free_space: storage.min_free_space,
-        retention: storage.retention,
+        block_duration: storage.block_duration,
+        local_block_retention: storage.local_block_retention,
         snapshot_interval: storage.snapshot_interval,
     }
 }
@@ -138,6 +159,6 @@ fn query_config(config: &Config) -> query::Config {
 }
 
 /// A number by chance: the standard library's hasher is seeded by the system.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(0_u8)
 }

@@ -56,6 +56,7 @@ Usage:
 Flags:
   --config FILE         read this YAML file; ${VAR:default} is replaced from the environment
   --data-dir DIR        storage.data_dir    (./data)
+  --bucket-url URL      storage.bucket.url  (the folder `bucket` in the data directory)
   --http-listen ADDR    server.http_listen  (0.0.0.0:8080)
   --grpc-listen ADDR    server.grpc_listen  (0.0.0.0:9095)
   --log-level LEVEL     log.level           (info)
@@ -70,8 +71,9 @@ Exit codes: 0 done, 1 failed while running, 2 wrong configuration or usage.
 ";
 
 /// Flags that set one key.
-const FLAGS: [(&str, &str); 6] = [
+const FLAGS: [(&str, &str); 7] = [
     ("data-dir", "storage.data_dir"),
+    ("bucket-url", "storage.bucket.url"),
     ("http-listen", "server.http_listen"),
     ("grpc-listen", "server.grpc_listen"),
     ("log-level", "log.level"),

@@ -10,12 +10,15 @@ mod substitute;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use block::bucket::BucketConfig;
 use model::limits::Limits;
 use model::quantity::{ByteSize, DurationMs};
 use serde::{Deserialize, Serialize};
 
 pub use load::{ConfigError, Overrides, load};
 pub use reference::{print_defaults, print_effective};
+
+const DAY_MS: i64 = 86_400_000;
 
 /// Everything a process can be told.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +34,8 @@ pub struct Config {
     pub distributor: distributor::Config,
     /// Where and how samples are kept.
     pub storage: StorageConfig,
+    /// How blocks in the bucket are read.
+    pub store_gateway: store_gateway::Config,
     /// The read path.
     pub query: QueryConfig,
     /// What each tenant may do.
@@ -82,8 +87,12 @@ impl Default for ServerConfig {
 pub struct StorageConfig {
     /// The folder everything is kept in.
     pub data_dir: PathBuf,
-    /// How long samples are kept; 0: for ever.
-    pub retention: DurationMs,
+    /// The bucket for blocks; without a URL, a folder in the data directory.
+    pub bucket: BucketConfig,
+    /// How long the range of time is that becomes a block.
+    pub block_duration: DurationMs,
+    /// How long a block stays on this disk once it is in the bucket.
+    pub local_block_retention: DurationMs,
     /// Writes are refused while the disk has less room than this.
     pub min_free_space: ByteSize,
     /// How often the head is written down, so that a restart replays little.
@@ -96,7 +105,9 @@ impl Default for StorageConfig {
     fn default() -> Self {
         Self {
             data_dir: PathBuf::from("./data"),
-            retention: DurationMs(15 * 86_400_000),
+            bucket: BucketConfig::default(),
+            block_duration: DurationMs::minutes(120),
+            local_block_retention: DurationMs::minutes(360),
             min_free_space: ByteSize(64 << 20),
             snapshot_interval: DurationMs::minutes(15),
             wal: WalConfig::default(),
@@ -274,12 +285,26 @@ impl Config {
                 format!("is {}; use 10s or more", storage.snapshot_interval),
             );
         }
-        let retention = storage.retention;
-        if retention.0 != 0 && retention.0 < 7_200_000 {
+        let block = storage.block_duration;
+        if !(10_000..=DAY_MS).contains(&block.0) || DAY_MS % block.0 != 0 {
             return fail(
-                "storage.retention",
-                format!("is {retention}; use 2h or more, or 0 to keep samples for ever"),
+                "storage.block_duration",
+                format!("is {block}; use a part of a day from 10s to 24h, such as 2h"),
             );
+        }
+        if let Some((member, fault)) = storage.bucket.fault() {
+            let keys = [
+                ("url", "storage.bucket.url"),
+                ("sse", "storage.bucket.sse"),
+                ("timeout", "storage.bucket.timeout"),
+                ("max_concurrency", "storage.bucket.max_concurrency"),
+                (
+                    "secret_access_key_file",
+                    "storage.bucket.secret_access_key_file",
+                ),
+            ];
+            let key = keys.iter().find(|(known, _)| *known == member);
+            return fail(key.map_or("storage.bucket", |(_, key)| key), fault);
         }
         Ok(())
     }
@@ -307,6 +332,13 @@ impl Config {
             if value == 0 {
                 return fail(key, "is 0; use 1 or more".to_owned());
             }
+        }
+        let retention = limits.retention;
+        if retention.0 != 0 && retention.0 < 7_200_000 {
+            return fail(
+                "limits.retention",
+                format!("is {retention}; use 2h or more, or 0 to keep samples for ever"),
+            );
         }
         if !limits.ingestion_rate.is_finite() || limits.ingestion_rate < 0.0 {
             return fail(

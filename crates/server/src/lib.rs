@@ -12,3 +12,4 @@ mod http;
 mod pages;
 mod process;
 mod readiness;
+mod storage;

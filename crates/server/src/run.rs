@@ -221,9 +221,9 @@ fn announce(config: &Config, address: SocketAddr) {
         grpc = "not served by a process that runs all roles",
         "listening"
     );
-    let retention = match storage.retention.0 {
+    let retention = match config.limits.retention.0 {
         0 => "for ever".to_owned(),
-        _ => storage.retention.to_string(),
+        _ => config.limits.retention.to_string(),
     };
     let fsync = match storage.wal.fsync {
         Fsync::Always => "before a write is acknowledged".to_owned(),

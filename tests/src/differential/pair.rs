@@ -30,7 +30,7 @@ impl Pair {
     /// # Panics
     /// Where one does not start.
     pub fn start(folder: &Path) -> Self {
-        let settings = ["storage.retention=0", "limits.experimental_promql=true"];
+        let settings = ["limits.retention=0", "limits.experimental_promql=true"];
         let arguments = settings.iter().flat_map(|setting| ["--set", setting]);
         let configuration = "global: {evaluation_interval: 1m}\n";
         let flags = ["--web.enable-remote-write-receiver"];

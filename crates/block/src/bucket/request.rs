@@ -171,7 +171,7 @@ fn judge(failure: Failure) -> (ErrorKind, String, bool) {
         Failure::Store(error) => match &error {
             Error::NotFound { .. } => (ErrorKind::NotFound, "there is none".to_owned(), false),
             Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => (
-                ErrorKind::Unavailable,
+                ErrorKind::Invalid,
                 format!("access is denied; check the keys and the policy of the bucket: {error}"),
                 false,
             ),

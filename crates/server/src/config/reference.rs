@@ -66,8 +66,57 @@ const KEYS: &[(&str, &str)] = &[
         "The folder that holds everything. One process at a time may use it.",
     ),
     (
-        "storage.retention",
-        "How long samples are kept, 2h or more; 0 keeps them for ever.",
+        "storage.bucket",
+        "Object storage, where blocks go. One that is out of reach for a while loses nothing: samples stay on this disk.",
+    ),
+    (
+        "storage.bucket.url",
+        "`file:///folder`, `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`; empty: the folder `bucket` in data_dir.",
+    ),
+    (
+        "storage.bucket.endpoint",
+        "Another address than the provider's, such as http://localhost:3900; empty: the provider's.",
+    ),
+    ("storage.bucket.region", "Region of an S3 bucket."),
+    (
+        "storage.bucket.path_style",
+        "Name an S3 bucket in the path of requests; off: in the host's name.",
+    ),
+    (
+        "storage.bucket.access_key_id",
+        "Id of the key (S3) or name of the account (Azure); empty: what the environment or the machine's role gives.",
+    ),
+    (
+        "storage.bucket.secret_access_key",
+        "The key. Better in the environment: ${TIDEMARK_S3_SECRET:}. It is not shown by /config.",
+    ),
+    (
+        "storage.bucket.secret_access_key_file",
+        "A file with the key instead, or with a service account of Google's as JSON.",
+    ),
+    (
+        "storage.bucket.sse",
+        "Encryption at rest that S3 is asked for: AES256 or aws:kms; empty: none.",
+    ),
+    (
+        "storage.bucket.timeout",
+        "How long a request may take; one that uploads a large file, for each 8 MiB of it.",
+    ),
+    (
+        "storage.bucket.max_concurrency",
+        "Requests at once; more wait.",
+    ),
+    (
+        "storage.bucket.max_retries",
+        "How often a request that failed is tried again, with growing pauses.",
+    ),
+    (
+        "storage.block_duration",
+        "Time that one block holds, a part of a day from 10s to 24h. Shorter: less in memory, more and smaller blocks.",
+    ),
+    (
+        "storage.local_block_retention",
+        "How long a block stays on this disk once it is in the bucket, so that queries of the last hours need no request.",
     ),
     (
         "storage.min_free_space",
@@ -89,6 +138,20 @@ const KEYS: &[(&str, &str)] = &[
     (
         "storage.wal.segment_size",
         "Size at which the log begins a new file, 1MiB to 1GiB.",
+    ),
+    ("store_gateway", "How blocks in the bucket are read."),
+    (
+        "store_gateway.index_cache",
+        "Memory for footers and page indexes of blocks.",
+    ),
+    ("store_gateway.page_cache", "Memory for pages of blocks."),
+    (
+        "store_gateway.disk_cache",
+        "Disk for pages of blocks, 64MiB or more; 0 is none.",
+    ),
+    (
+        "store_gateway.cache_dir",
+        "Folder of the disk cache; empty: `cache` in storage.data_dir.",
     ),
     ("query", "The read path."),
     (
@@ -116,6 +179,10 @@ const KEYS: &[(&str, &str)] = &[
     (
         "limits.creation_grace_period",
         "How far in the future a sample may lie.",
+    ),
+    (
+        "limits.retention",
+        "How long samples are kept, 2h or more; 0 keeps them for ever.",
     ),
     (
         "limits.out_of_order_time_window",

@@ -22,13 +22,13 @@ fn from_text(text: &str, overrides: &[(&str, &str)]) -> Result<Config, String> {
 
 #[test]
 fn reads_file_environment_and_flags() {
-    let text = "log:\n  level: ${LEVEL:warn}\nlimits:\n  out_of_order_time_window: 1h\n  max_series: 5\nstorage: {retention: 0}\n";
+    let text = "log:\n  level: ${LEVEL:warn}\nlimits:\n  out_of_order_time_window: 1h\n  max_series: 5\nstorage: {local_block_retention: 0}\n";
     let config = from_text(
         text,
         &[
             ("limits.out_of_order_time_window", "10y"),
             ("limits.max_exemplars", "7"),
-            ("storage.retention", "30d"),
+            ("storage.local_block_retention", "30d"),
             ("multitenancy", "true"),
         ],
     )
@@ -43,7 +43,7 @@ fn reads_file_environment_and_flags() {
         (5, 7)
     );
     assert_eq!(
-        config.storage.retention,
+        config.storage.local_block_retention,
         "30d".parse::<DurationMs>().unwrap()
     );
     assert!(config.multitenancy);
@@ -57,7 +57,7 @@ fn refuses_with_line_and_remedy() {
         ("server:\n  http_listne: a\n", &[]),
         ("retention: 1d\n", &[]),
         ("server:\n  http_listen: nowhere\n", &[]),
-        ("storage:\n  retention: 3 fortnights\n", &[]),
+        ("limits:\n  retention: 3 fortnights\n", &[]),
         ("storage:\n  wal:\n    fsync: sometimes\n", &[]),
         ("target: compactor\n", &[]),
         ("limits:\n  max_series: -1\n", &[]),
@@ -66,7 +66,7 @@ fn refuses_with_line_and_remedy() {
         ("log:\n  level: info\n  level: warn\n", &[]),
         ("log: [\n", &[]),
         ("server:\n", &[]),
-        ("storage:\n  retention: 1h\n", &[]),
+        ("limits:\n  retention: 1h\n", &[]),
         ("storage:\n  wal:\n    segment_size: 1KiB\n", &[]),
         (
             "storage:\n  wal: {fsync: interval, fsync_interval: 0}\n",

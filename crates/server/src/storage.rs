@@ -1,0 +1,140 @@
+//! Opens what all roles share: the bucket, and the catalogs of the blocks in it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use block::bucket::{Bucket, BucketConfig};
+use block::catalog::{Catalogs, LocalPointers, Random};
+use model::error::ErrorKind;
+use model::quantity::DurationMs;
+use model::time::Clock;
+
+use crate::config::{Config, StorageConfig};
+
+/// How long the first look at the bucket may take.
+const PROBE_TIMEOUT: DurationMs = DurationMs(5_000);
+
+/// The bucket of a configuration: without a URL, a folder in the data directory.
+pub(crate) fn bucket_config(storage: &StorageConfig) -> BucketConfig {
+    let mut config = storage.bucket.clone();
+    if config.url.is_empty() {
+        config.url = BucketConfig::folder(&storage.data_dir.join("bucket")).url;
+    }
+    config
+}
+
+/// The settings of the store-gateway.
+pub(crate) fn gateway_config(config: &Config) -> store_gateway::Config {
+    let mut gateway = config.store_gateway.clone();
+    if gateway.cache_dir.as_os_str().is_empty() {
+        gateway.cache_dir = config.storage.data_dir.join("cache");
+    }
+    gateway
+}
+
+/// Opens the bucket and the catalogs. Where this machine has no pointer yet and the bucket has
+/// blocks, their catalogs are made anew.
+///
+/// # Errors
+/// Where the bucket does not exist, denies access, or makes no sense. One that is out of reach now
+/// is no error: writes are taken meanwhile.
+pub(crate) fn open(
+    storage: &StorageConfig,
+    clock: &Arc<dyn Clock>,
+    random: Random,
+) -> anyhow::Result<Arc<Catalogs>> {
+    let config = bucket_config(storage);
+    let reachable = probe(&config, random())?;
+    let bucket = Bucket::open(&config)?;
+    let catalogs = catalogs(&storage.data_dir, bucket, clock, random)?;
+    if reachable && catalogs.tenants()?.is_empty() {
+        rebuild_all(&catalogs)?;
+    }
+    Ok(catalogs)
+}
+
+/// The catalogs of a bucket whose pointers lie in a data directory.
+pub(crate) fn catalogs(
+    data_dir: &Path,
+    bucket: Arc<Bucket>,
+    clock: &Arc<dyn Clock>,
+    random: Random,
+) -> anyhow::Result<Arc<Catalogs>> {
+    let pointers = LocalPointers::open(&data_dir.join("catalog"))?;
+    Ok(Arc::new(Catalogs::new(
+        bucket,
+        Arc::new(pointers),
+        Arc::clone(clock),
+        random,
+    )))
+}
+
+/// Looks whether the bucket can be written to; says whether it is in reach.
+fn probe(config: &BucketConfig, number: u64) -> anyhow::Result<bool> {
+    let quick = BucketConfig {
+        timeout: PROBE_TIMEOUT.min(config.timeout),
+        max_retries: 0,
+        ..config.clone()
+    };
+    let bucket = Bucket::open(&quick)?;
+    match bucket.check(&format!("{number:016x}")) {
+        Ok(()) => {
+            tracing::info!(bucket = bucket.describe(), "blocks go to object storage");
+            Ok(true)
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Invalid) => {
+            let place = bucket.describe().to_owned();
+            Err(error).with_context(|| {
+                format!("the bucket {place} can't be used: make it, or mend storage.bucket")
+            })
+        }
+        Err(error) => {
+            tracing::error!(
+                bucket = bucket.describe(),
+                %error,
+                "the bucket is out of reach: samples stay on this disk until it is back"
+            );
+            Ok(false)
+        }
+    }
+}
+
+/// Makes the catalogs of all tenants in the bucket anew.
+fn rebuild_all(catalogs: &Catalogs) -> anyhow::Result<()> {
+    for tenant in catalogs.tenants_in_bucket()? {
+        let rebuilt = catalogs.rebuild(&tenant)?;
+        tracing::warn!(
+            %tenant,
+            blocks = rebuilt.blocks,
+            unreadable = rebuilt.unreadable.len(),
+            "there was no catalog here: it was made anew from the blocks in the bucket"
+        );
+        for one in &rebuilt.unreadable {
+            tracing::error!(%tenant, block = one.block, "left out of the catalog: {}", one.what);
+        }
+    }
+    Ok(())
+}
+
+/// What is asked before each step of shipping. In builds for tests, `TIDEMARK_ABORT_AT` names the
+/// step before which the process aborts, as by a power cut.
+#[cfg(debug_assertions)]
+pub(crate) fn steps() -> ingester::Steps {
+    let Ok(wanted) = std::env::var("TIDEMARK_ABORT_AT") else {
+        return ingester::Steps::default();
+    };
+    ingester::Steps::asking(move |step| {
+        if format!("{step:?}").eq_ignore_ascii_case(&wanted) {
+            tracing::error!(?step, "aborting, as TIDEMARK_ABORT_AT asks for");
+            std::process::abort();
+        }
+        Ok(())
+    })
+}
+
+/// What is asked before each step of shipping: nothing.
+#[cfg(not(debug_assertions))]
+pub(crate) fn steps() -> ingester::Steps {
+    ingester::Steps::default()
+}
