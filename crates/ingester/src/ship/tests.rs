@@ -1,1 +1,426 @@
-//! x
+//! Shipping that ends before any of its steps, with a bucket that fails or is down: nothing is
+//! lost, nothing is there twice.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+
+use block::Block;
+use block::bucket::faulty::{Fault, FaultyStore};
+use block::bucket::{Bucket, BucketConfig};
+use block::catalog::LocalPointers;
+use model::exemplar::Exemplar;
+use model::fingerprint::Fingerprint;
+use model::labels::Labels;
+use model::quantity::DurationMs;
+use model::sample::Sample;
+use model::select::{LabelsNeeded, SelectRequest, SeriesSamples, SeriesSet};
+use model::time::{Clock, ManualClock, TimeRange};
+use model::write::{SeriesRow, WriteBatch};
+use object_store::local::LocalFileSystem;
+use tsdb::disk::RealDisk;
+use tsdb::store::{OpenDeps, OpenProgress, StoreConfig};
+use tsdb::wal::WalConfig;
+
+use super::*;
+
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+/// A multiple of two hours.
+const START: i64 = 1_700_006_400_000;
+
+type Points = BTreeMap<(Labels, i64), u64>;
+
+/// Catalogs over a bucket in a folder, for a test of others.
+pub(crate) fn catalogs(folder: &Path) -> Arc<Catalogs> {
+    World::at(folder).catalogs()
+}
+
+/// What outlives a process: its disk, and the bucket.
+struct World {
+    _folder: Option<tempfile::TempDir>,
+    root: std::path::PathBuf,
+    bucket: Arc<FaultyStore>,
+    clock: Arc<ManualClock>,
+    random: Arc<AtomicU64>,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let world = Self::at(folder.path());
+        Self {
+            _folder: Some(folder),
+            ..world
+        }
+    }
+
+    fn at(root: &Path) -> Self {
+        fs::create_dir_all(root.join("bucket")).unwrap();
+        let store = LocalFileSystem::new_with_prefix(root.join("bucket")).unwrap();
+        Self {
+            _folder: None,
+            root: root.to_owned(),
+            bucket: FaultyStore::new(Arc::new(store)),
+            clock: Arc::new(ManualClock::new(START + 5 * HOUR)),
+            random: Arc::default(),
+        }
+    }
+
+    fn catalogs(&self) -> Arc<Catalogs> {
+        let config = BucketConfig {
+            max_retries: 0,
+            timeout: DurationMs(500),
+            ..BucketConfig::default()
+        };
+        let bucket = Bucket::with_store(Arc::clone(&self.bucket) as _, &config).unwrap();
+        let pointers = LocalPointers::open(&self.root.join("catalog")).unwrap();
+        let random = Arc::clone(&self.random);
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let random = move || random.fetch_add(1, Relaxed);
+        Arc::new(Catalogs::new(
+            bucket,
+            Arc::new(pointers),
+            clock,
+            Arc::new(random),
+        ))
+    }
+
+    /// A process that begins, and stops before some step for the `nth` time it comes to it.
+    fn start(&self, stop: Option<(Step, usize)>) -> Process {
+        let mut wal = WalConfig::new(self.root.join("wal"));
+        wal.min_free_bytes = 0;
+        let limits: LimitsOf = Arc::new(|_| {
+            Arc::new(Limits {
+                out_of_order_time_window: DurationMs(30 * MINUTE),
+                ..Limits::default()
+            })
+        });
+        let config = StoreConfig {
+            dir: self.root.clone(),
+            wal,
+            block_range_ms: 2 * HOUR,
+        };
+        let deps = OpenDeps {
+            disk: Arc::new(RealDisk::default()),
+            clock: Arc::clone(&self.clock) as _,
+            limits: Arc::clone(&limits),
+            instance: u128::from(self.random.fetch_add(1, Relaxed)),
+        };
+        let store = Store::open(config, deps, &OpenProgress::default());
+        let store = Arc::new(store.unwrap().0);
+        let counted = AtomicUsize::new(0);
+        let steps = Steps::asking(move |step| match stop {
+            Some((at, nth)) if at == step && counted.fetch_add(1, Relaxed) == nth => {
+                Err(Stopped(step))
+            }
+            _ => Ok(()),
+        });
+        let catalogs = self.catalogs();
+        let config = ShipConfig {
+            block_ms: 2 * HOUR,
+            keep_ms: 6 * HOUR,
+        };
+        let local = Arc::new(LocalBlocks::open(&self.root.join("blocks")).unwrap());
+        let shipper = Shipper::new(
+            config,
+            Arc::clone(&store),
+            Arc::clone(&catalogs),
+            local,
+            Arc::clone(&limits),
+            steps,
+        );
+        Process {
+            store,
+            catalogs,
+            shipper,
+            limits,
+            bucket: self.root.join("bucket"),
+        }
+    }
+}
+
+struct Process {
+    store: Arc<Store>,
+    catalogs: Arc<Catalogs>,
+    shipper: Shipper,
+    limits: LimitsOf,
+    bucket: std::path::PathBuf,
+}
+
+fn tenant() -> TenantId {
+    TenantId::new("t").unwrap()
+}
+
+fn labels(i: i64) -> Labels {
+    Labels::from_pairs([("__name__", format!("m{}", i % 3)), ("i", i.to_string())])
+}
+
+impl Process {
+    /// Writes samples of some series; what is acknowledged is noted.
+    fn write(&self, ts: impl Iterator<Item = i64> + Clone, acknowledged: &mut Points) {
+        for i in 0..7 {
+            let mut batch = WriteBatch::default();
+            for t in ts.clone() {
+                let v = (t / MINUTE * (i + 1)) as f64;
+                batch.samples.push(Sample { t, v, start: 0 });
+                acknowledged.insert((labels(i), t), v.to_bits());
+            }
+            batch.exemplars.extend(ts.clone().take(1).map(|t| Exemplar {
+                labels: Labels::from_pairs([("trace", t.to_string())]),
+                v: 1.0,
+                t,
+            }));
+            batch.series.push(SeriesRow {
+                fingerprint: Fingerprint::of(&labels(i)),
+                labels: labels(i),
+                samples_end: batch.samples.len() as u32,
+                histograms_end: 0,
+                exemplars_end: batch.exemplars.len() as u32,
+            });
+            let limits = (self.limits)(&tenant());
+            let outcome = self.store.append(&tenant(), &limits, &batch).unwrap();
+            assert_eq!(
+                outcome.samples,
+                batch.samples.len(),
+                "{:?}",
+                outcome.first_rejection
+            );
+        }
+    }
+
+    fn in_head(&self) -> Points {
+        let mut points = Points::new();
+        if let Some(head) = self.store.head(&tenant()) {
+            gather(head.select(&everything()).unwrap(), &mut points);
+        }
+        points
+    }
+
+    /// What the blocks of the catalog hold; a sample in two of them is a failure.
+    fn in_blocks(&self) -> Points {
+        let mut points = Points::new();
+        for entry in &self.catalogs.current(&tenant()).unwrap().blocks {
+            let folder = self.bucket.join("t/blocks").join(entry.id());
+            let block = Arc::new(Block::open(&folder).unwrap());
+            block.verify().unwrap();
+            assert_eq!(block.meta(), &entry.meta);
+            let before = points.len();
+            let mut own = Points::new();
+            gather(block.select(&everything()).unwrap(), &mut own);
+            let count = own.len();
+            points.extend(own);
+            assert_eq!(
+                points.len(),
+                before + count,
+                "a sample is in one block only"
+            );
+            for name in ["m0", "m1", "m2"] {
+                assert!(entry.metric_names.as_ref().unwrap().may_contain(name));
+            }
+        }
+        points
+    }
+
+    fn all(&self) -> Points {
+        let mut all = self.in_blocks();
+        all.extend(self.in_head());
+        all
+    }
+}
+
+fn everything() -> SelectRequest {
+    SelectRequest {
+        matchers: Vec::new(),
+        range: TimeRange::all(),
+        labels: LabelsNeeded::All,
+        max_series: 0,
+    }
+}
+
+fn gather(mut set: Box<dyn SeriesSet>, points: &mut Points) {
+    let mut samples = SeriesSamples::default();
+    while let Some(labels) = set.next(&mut samples).unwrap() {
+        for (t, v) in samples.ts.iter().zip(&samples.values) {
+            points.insert((labels.clone(), *t), v.to_bits());
+        }
+    }
+}
+
+fn minutes(from: i64, to: i64) -> impl Iterator<Item = i64> + Clone {
+    (from..to).map(|minute| START + minute * MINUTE)
+}
+
+#[test]
+fn whole_ranges_move_to_blocks_and_leave_the_head() {
+    let world = World::new();
+    let process = world.start(None);
+    let mut acknowledged = Points::new();
+    process.write(minutes(0, 300), &mut acknowledged);
+    let now = world.clock.now_ms();
+    process.shipper.pass(now, false).unwrap();
+    // Five hours are there; the window of half an hour leaves two whole ranges.
+    let catalog = process.catalogs.current(&tenant()).unwrap();
+    let ranges: Vec<i64> = catalog.blocks.iter().map(|b| b.meta.min_time).collect();
+    assert_eq!(ranges, [START, START + 2 * HOUR]);
+    assert_eq!(process.in_head().len(), 7 * 60);
+    assert_eq!(process.all(), acknowledged);
+    assert_eq!(
+        process.store.head(&tenant()).unwrap().oldest(),
+        START + 4 * HOUR
+    );
+    // Nothing is due again.
+    process.shipper.pass(now + MINUTE, false).unwrap();
+    assert_eq!(
+        process.catalogs.current(&tenant()).unwrap().version,
+        catalog.version
+    );
+    // The exemplars went along.
+    let block = process.shipper.local.of(&tenant()).remove(0);
+    let bounds = LookupBounds::default();
+    let found = block
+        .block
+        .exemplars(&[], TimeRange::all(), &bounds)
+        .unwrap();
+    assert_eq!(found.len(), 7);
+    // On demand all goes.
+    process.shipper.pass(now, true).unwrap();
+    assert!(process.in_head().is_empty());
+    assert_eq!(process.in_blocks(), acknowledged);
+    // Copies go in time.
+    process.shipper.pass(now + 7 * HOUR, false).unwrap();
+    assert_eq!(process.shipper.local.counts(), (0, 0));
+    drop(process);
+    assert_eq!(world.start(None).all(), acknowledged);
+}
+
+#[test]
+fn a_tenant_that_goes_silent_is_shipped_too() {
+    let world = World::new();
+    let process = world.start(None);
+    let mut acknowledged = Points::new();
+    process.write(minutes(0, 50), &mut acknowledged);
+    let now = START + 50 * MINUTE;
+    for hours in 0..4 {
+        process.shipper.pass(now + hours * HOUR, false).unwrap();
+    }
+    assert!(process.in_head().is_empty());
+    assert_eq!(process.in_blocks(), acknowledged);
+}
+
+#[test]
+fn a_crash_at_any_step_loses_nothing_and_doubles_nothing() {
+    let steps = [
+        (Step::Build, 2),
+        (Step::Finish, 2),
+        (Step::Upload, 12),
+        (Step::Commit, 2),
+        (Step::Mark, 2),
+        (Step::Drop, 1),
+        (Step::Snapshot, 1),
+    ];
+    for (step, times) in steps {
+        for nth in 0..times {
+            for late in [false, true] {
+                let world = World::new();
+                let mut acknowledged = Points::new();
+                let process = world.start(Some((step, nth)));
+                process.write(minutes(0, 280).step_by(2), &mut acknowledged);
+                if late {
+                    process.write(minutes(255, 280).step_by(4), &mut acknowledged);
+                }
+                let now = world.clock.now_ms();
+                let _stopped = process.shipper.pass(now, false);
+                assert_eq!(
+                    process.all(),
+                    acknowledged,
+                    "{step:?} {nth}: before the crash"
+                );
+                drop(process);
+                let process = world.start(None);
+                let case = format!("{step:?} {nth} {late}");
+                assert_eq!(process.all(), acknowledged, "{case}: after the crash");
+                process.write(minutes(280, 300), &mut acknowledged);
+                process.shipper.pass(now, false).unwrap();
+                assert_eq!(process.all(), acknowledged, "{case}: after another pass");
+                process.shipper.pass(now, true).unwrap();
+                assert!(process.in_head().is_empty(), "{case}");
+                assert_eq!(process.in_blocks(), acknowledged, "{case}: shipped");
+                drop(process);
+                let process = world.start(None);
+                assert_eq!(process.all(), acknowledged, "{case}: after a restart");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bucket_that_fails_costs_nothing_but_time() {
+    for fault in [Fault::Before, Fault::After] {
+        for request in 0..12 {
+            let world = World::new();
+            let process = world.start(None);
+            let mut acknowledged = Points::new();
+            process.write(minutes(0, 300).step_by(3), &mut acknowledged);
+            world.bucket.fail(&[(request, fault)]);
+            let now = world.clock.now_ms();
+            let _failed = process.shipper.pass(now, false);
+            assert_eq!(process.all(), acknowledged, "{fault:?} {request}");
+            world.bucket.fail(&[]);
+            process.shipper.pass(now, true).unwrap();
+            assert!(process.in_head().is_empty());
+            assert_eq!(process.in_blocks(), acknowledged, "{fault:?} {request}");
+        }
+    }
+}
+
+#[test]
+fn while_the_bucket_is_down_writes_go_on() {
+    let world = World::new();
+    let process = world.start(None);
+    let mut acknowledged = Points::new();
+    process.write(minutes(0, 300), &mut acknowledged);
+    world.bucket.set_down(true);
+    let mut now = world.clock.now_ms();
+    for hour in 5..12 {
+        let (tenant, error) = process.shipper.pass(now, false).unwrap_err();
+        assert!(error.to_string().contains("503"), "{tenant}: {error}");
+        now += HOUR;
+        world.clock.set(now);
+        process.write(minutes(hour * 60, hour * 60 + 60), &mut acknowledged);
+        assert_eq!(process.in_head().len(), acknowledged.len());
+    }
+    assert_eq!(
+        process.shipper.local.counts(),
+        (1, 1),
+        "no more gathers than one cut"
+    );
+    world.bucket.set_down(false);
+    process.shipper.pass(now, false).unwrap();
+    process.shipper.pass(now, true).unwrap();
+    assert_eq!(process.in_blocks(), acknowledged);
+    assert!(process.in_head().is_empty());
+}
+
+#[test]
+fn what_a_query_reads_is_dropped_after_it() {
+    let world = World::new();
+    let process = world.start(None);
+    let mut acknowledged = Points::new();
+    process.write(minutes(0, 300), &mut acknowledged);
+    let head = process.store.head(&tenant()).unwrap();
+    let set = head.select(&everything()).unwrap();
+    let now = world.clock.now_ms();
+    process.shipper.pass(now, false).unwrap();
+    assert_eq!(
+        process.in_head(),
+        acknowledged,
+        "the blocks are there, the head waits"
+    );
+    let mut read = Points::new();
+    gather(set, &mut read);
+    assert_eq!(read, acknowledged);
+    process.shipper.pass(now + 1, false).unwrap();
+    assert_eq!(process.in_head().len(), 7 * 60);
+    assert_eq!(process.all(), acknowledged);
+}
