@@ -139,6 +139,16 @@ impl Tidemark {
         http::send(self.address, "GET", target, &[], b"").expect("an answer")
     }
 
+    /// Lets it put all that it has in memory into blocks in its bucket.
+    ///
+    /// # Panics
+    /// Where that fails.
+    pub fn flush(&self) {
+        let answer = http::send(self.address, "POST", "/ingester/flush", &[], b"");
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status, 204, "{}", answer.text());
+    }
+
     /// Sends series as a Prometheus would.
     ///
     /// # Errors

@@ -14,6 +14,15 @@ use crate::tidemark::Tidemark;
 /// newest, so that all series advance together.
 const SLICE: i64 = 600;
 
+/// Where Tidemark is to keep what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// All in memory.
+    InHead,
+    /// Three quarters in blocks, cut at odd moments, the newest in memory.
+    MostInBlocks,
+}
+
 /// Both servers.
 #[derive(Debug)]
 pub struct Pair {
@@ -30,7 +39,11 @@ impl Pair {
     /// # Panics
     /// Where one does not start.
     pub fn start(folder: &Path) -> Self {
-        let settings = ["limits.retention=0", "limits.experimental_promql=true"];
+        let settings = [
+            "limits.retention=0",
+            "limits.experimental_promql=true",
+            "storage.block_duration=30m",
+        ];
         let arguments = settings.iter().flat_map(|setting| ["--set", setting]);
         let configuration = "global: {evaluation_interval: 1m}\n";
         let flags = ["--web.enable-remote-write-receiver"];
@@ -44,12 +57,16 @@ impl Pair {
     ///
     /// # Panics
     /// Where one does not take them.
-    pub fn write(&self, series: &[Series]) {
+    pub fn write(&self, series: &[Series], keep: Keep) {
         let receivers = [
             (self.tidemark.address, "/api/v1/push"),
             (self.prometheus.address, "/api/v1/write"),
         ];
         for begin in (BEGIN..BEGIN + LENGTH + SLICE).step_by(SLICE as usize) {
+            let done = begin - BEGIN;
+            if keep == Keep::MostInBlocks && (done == LENGTH / 4 || done == LENGTH * 3 / 4) {
+                self.tidemark.flush();
+            }
             let within = begin * 1000..(begin + SLICE) * 1000;
             let slice = |series: &Series| Series {
                 samples: series
