@@ -1,0 +1,223 @@
+//! One tenant's part of a pass: what is planned is done, and can be done again after an end at any
+//! place.
+
+use block::BlockMeta;
+use block::bucket::{BucketError, ObjectInfo};
+use block::catalog::{Catalog, CatalogError, Change, block_key};
+use model::tenant::TenantId;
+use model::time::TimestampMs;
+
+use crate::Cleaner;
+use crate::plan::{Action, Listing, Rules, known, plan};
+
+/// The file of a block that is uploaded last, and so is deleted first.
+const META: &str = "meta.json";
+/// The longest `meta.json` that is read, in bytes.
+const MAX_META_BYTES: u64 = 16 << 20;
+/// The most objects of a tenant's folder for catalogs that are listed.
+const MAX_VERSIONS: usize = 1 << 20;
+/// The most files of a block's folder that are listed.
+const MAX_FILES: usize = 10_000;
+/// The most blocks and versions that are deleted for a tenant in one pass; the rest waits for the
+/// next one.
+const MAX_DELETED: usize = 10_000;
+
+/// Why a tenant's part of a pass ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CleanError {
+    /// The bucket refused.
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
+    /// The catalog can't be read or changed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+impl Cleaner {
+    /// Cleans up for a tenant; says how many removed blocks still have files.
+    pub(crate) fn clean(
+        &self,
+        tenant: &TenantId,
+        rules: Rules,
+        now: TimestampMs,
+    ) -> Result<usize, CleanError> {
+        let catalog = self.catalogs.current(tenant)?;
+        let listing = self.look(tenant)?;
+        let actions = plan(&catalog, &listing, rules, now);
+        self.expire(tenant, &catalog, &actions, rules)?;
+        let mut gone = Vec::new();
+        let mut failure = None;
+        for action in actions.into_iter().take(MAX_DELETED) {
+            if self.stop.is_cancelled() {
+                break;
+            }
+            let done = match &action {
+                Action::Expire(_) => Ok(()),
+                Action::Delete(block) => self.delete_removed(tenant, block, &mut gone),
+                Action::DeleteOrphan(block) => self.delete_orphan(tenant, block, rules, now),
+                Action::DeleteVersion(name) => self.delete_version(tenant, name),
+            };
+            if let Err(error) = done {
+                failure = Some(error);
+                break;
+            }
+        }
+        // Also after a failure: what is deleted need not be looked for again.
+        let forget = Change {
+            forget: gone,
+            ..Change::default()
+        };
+        let catalog = self.catalogs.commit(tenant, &forget)?;
+        failure.map_or(Ok(catalog.removed.len()), Err)
+    }
+
+    fn look(&self, tenant: &TenantId) -> Result<Listing, CleanError> {
+        let bucket = self.catalogs.bucket();
+        let versions = bucket.list(&format!("{tenant}/catalog"), MAX_VERSIONS)?;
+        let name = |object: ObjectInfo| object.key.rsplit('/').next().map(str::to_owned);
+        Ok(Listing {
+            blocks: bucket.list_folders(&format!("{tenant}/blocks"))?,
+            catalogs: versions.into_iter().filter_map(name).collect(),
+        })
+    }
+
+    /// Removes the blocks from the catalog whose retention is over.
+    fn expire(
+        &self,
+        tenant: &TenantId,
+        catalog: &Catalog,
+        actions: &[Action],
+        rules: Rules,
+    ) -> Result<(), CleanError> {
+        let expired = actions.iter().filter_map(|action| match action {
+            Action::Expire(block) => Some(block.clone()),
+            _ => None,
+        });
+        let change = Change {
+            remove: expired.collect(),
+            ..Change::default()
+        };
+        if change.remove.is_empty() {
+            return Ok(());
+        }
+        let version = self.catalogs.commit(tenant, &change)?.version;
+        for block in change.remove.iter().filter_map(|id| catalog.block(id)) {
+            tracing::info!(
+                %tenant,
+                block = block.id(),
+                ends_ms = block.meta.max_time,
+                retention_ms = rules.kept_ms,
+                catalog = version,
+                "block removed: its retention is over"
+            );
+        }
+        self.counters.expired(change.remove.len());
+        Ok(())
+    }
+
+    fn delete_removed(
+        &self,
+        tenant: &TenantId,
+        block: &str,
+        gone: &mut Vec<String>,
+    ) -> Result<(), CleanError> {
+        let files = self.files(tenant, block)?;
+        self.delete_files(tenant, block, &files)?;
+        tracing::info!(%tenant, block, files = files.len(), "files of a removed block deleted");
+        self.counters.deleted();
+        gone.push(block.to_owned());
+        Ok(())
+    }
+
+    /// Deletes a folder that no catalog names, unless somebody wrote to it lately, or it is a whole
+    /// block that can't be read: that one is for people to look at.
+    fn delete_orphan(
+        &self,
+        tenant: &TenantId,
+        block: &str,
+        rules: Rules,
+        now: TimestampMs,
+    ) -> Result<(), CleanError> {
+        let files = self.files(tenant, block)?;
+        let newest = files.iter().map(|file| file.modified_ms).max();
+        let delay = rules.deletion_delay_ms;
+        if newest.is_none_or(|newest| newest > now.saturating_sub(delay)) {
+            return Ok(());
+        }
+        if let Some(fault) = self.fault_of(tenant, block, &files)? {
+            tracing::warn!(
+                %tenant,
+                block,
+                fault,
+                "block is in no catalog and can't be read: it is left where it is, mend or delete it"
+            );
+            self.counters.kept_orphan();
+            return Ok(());
+        }
+        // It may have been committed since the pass began.
+        if known(&*self.catalogs.current(tenant)?).contains(block) {
+            return Ok(());
+        }
+        self.delete_files(tenant, block, &files)?;
+        tracing::info!(
+            %tenant,
+            block,
+            files = files.len(),
+            "files of a block that is in no catalog deleted"
+        );
+        self.counters.deleted_orphan();
+        Ok(())
+    }
+
+    /// What is wrong with the `meta.json` of a folder that has one.
+    fn fault_of(
+        &self,
+        tenant: &TenantId,
+        block: &str,
+        files: &[ObjectInfo],
+    ) -> Result<Option<String>, CleanError> {
+        let key = block_key(tenant.as_str(), block, META);
+        let Some(meta) = files.iter().find(|file| file.key == key) else {
+            return Ok(None);
+        };
+        if meta.size > MAX_META_BYTES {
+            return Ok(Some(format!("its {META} has {} bytes", meta.size)));
+        }
+        let bytes = self.catalogs.bucket().get(&key, MAX_META_BYTES)?;
+        Ok(match BlockMeta::from_json(&bytes, block) {
+            Err(error) => Some(error.to_string()),
+            Ok(meta) if meta.block_id != block || meta.tenant != tenant.as_str() => {
+                Some(format!("its {META} is of another block or tenant"))
+            }
+            Ok(_) => None,
+        })
+    }
+
+    fn files(&self, tenant: &TenantId, block: &str) -> Result<Vec<ObjectInfo>, CleanError> {
+        let folder = format!("{tenant}/blocks/{block}");
+        Ok(self.catalogs.bucket().list(&folder, MAX_FILES)?)
+    }
+
+    /// Deletes files, first the one without which the others are no block.
+    fn delete_files(
+        &self,
+        tenant: &TenantId,
+        block: &str,
+        files: &[ObjectInfo],
+    ) -> Result<(), CleanError> {
+        let bucket = self.catalogs.bucket();
+        let meta = block_key(tenant.as_str(), block, META);
+        bucket.delete(&meta)?;
+        for file in files.iter().filter(|file| file.key != meta) {
+            bucket.delete(&file.key)?;
+        }
+        Ok(())
+    }
+
+    fn delete_version(&self, tenant: &TenantId, name: &str) -> Result<(), CleanError> {
+        let key = format!("{tenant}/catalog/{name}");
+        self.catalogs.bucket().delete(&key)?;
+        self.counters.deleted_version();
+        Ok(())
+    }
+}

@@ -1,0 +1,293 @@
+//! Whole passes over a bucket in memory.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use block::BlockMeta;
+use block::bucket::faulty::FaultyStore;
+use block::bucket::{Bucket, BucketConfig};
+use block::catalog::{BlockEntry, Catalogs, Change, LocalPointers, block_key};
+use block::ulid;
+use bytes::Bytes;
+use model::limits::Limits;
+use model::quantity::DurationMs;
+use model::tenant::TenantId;
+use model::time::ManualClock;
+use object_store::memory::InMemory;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::*;
+
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// A bucket with a tenant, whose clock begins a year ahead of the machine's, so that all that is
+/// uploaded counts as old.
+struct World {
+    store: Arc<FaultyStore>,
+    catalogs: Arc<Catalogs>,
+    clock: Arc<ManualClock>,
+    cleaner: Cleaner,
+    now: i64,
+    _folder: tempfile::TempDir,
+}
+
+fn tenant() -> TenantId {
+    TenantId::new("t").unwrap()
+}
+
+impl World {
+    fn new() -> Self {
+        let store = FaultyStore::new(Arc::new(InMemory::new()));
+        let config = BucketConfig {
+            max_retries: 0,
+            ..BucketConfig::default()
+        };
+        let bucket = Bucket::with_store(Arc::clone(&store) as _, &config).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let pointers = Arc::new(LocalPointers::open(folder.path()).unwrap());
+        let now = model::time::SystemClock.now_ms() + 365 * DAY_MS;
+        let clock = Arc::new(ManualClock::new(now));
+        let counter = AtomicU64::new(0);
+        let catalogs = Arc::new(Catalogs::new(
+            bucket,
+            pointers,
+            Arc::clone(&clock) as _,
+            Arc::new(move || counter.fetch_add(1, Ordering::Relaxed)),
+        ));
+        let limits = Arc::new(Limits {
+            retention: DurationMs(30 * DAY_MS),
+            ..Limits::default()
+        });
+        let deps = Deps {
+            catalogs: Arc::clone(&catalogs),
+            clock: Arc::clone(&clock) as _,
+            limits: Arc::new(move |_| Arc::clone(&limits)),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        Self {
+            store,
+            cleaner: Cleaner::new(Config::default(), deps),
+            catalogs,
+            clock,
+            now,
+            _folder: folder,
+        }
+    }
+
+    /// Lets time go by, for all clocks alike, and cleans.
+    fn pass_after(&mut self, elapsed_ms: i64) {
+        self.now += elapsed_ms;
+        self.clock.set(self.now);
+        // As many clocks as there are passes: each sees time go by steadily.
+        *self.cleaner.watched.lock() = Watched::default();
+        self.cleaner.pass();
+    }
+
+    /// Uploads a block that was made and ended so many days ago; with its `meta.json`, or not yet.
+    fn upload(&self, days_ago: i64, meta: &[u8]) -> String {
+        let id = ulid::new(self.now - days_ago * DAY_MS, 7);
+        self.put(&id, "samples-raw.parquet", b"samples");
+        if !meta.is_empty() {
+            self.put(&id, "meta.json", meta);
+        }
+        id
+    }
+
+    fn put(&self, id: &str, file: &str, bytes: &[u8]) {
+        let key = block_key("t", id, file);
+        let bytes = Bytes::copy_from_slice(bytes);
+        self.catalogs.bucket().put(&key, bytes).unwrap();
+    }
+
+    fn commit(&self, id: &str, ended_ms: i64) {
+        let mut meta = golden();
+        meta.tenant = "t".to_owned();
+        meta.block_id = id.to_owned();
+        meta.min_time = ended_ms - 2 * HOUR_MS;
+        meta.max_time = ended_ms;
+        let entry = BlockEntry {
+            meta,
+            metric_names: None,
+        };
+        let change = Change {
+            add: vec![entry],
+            ..Change::default()
+        };
+        self.catalogs.commit(&tenant(), &change).unwrap();
+    }
+
+    fn blocks(&self) -> Vec<String> {
+        self.catalogs.bucket().list_folders("t/blocks").unwrap()
+    }
+
+    fn listed(&self) -> Vec<String> {
+        let catalog = self.catalogs.current(&tenant()).unwrap();
+        let blocks = catalog.blocks.iter();
+        blocks.map(|block| block.id().to_owned()).collect()
+    }
+
+    fn metric(&self, name: &str) -> u64 {
+        let mut page = String::new();
+        self.cleaner.render_metrics(&mut page);
+        let lines = page.lines().filter_map(|line| line.split_once(' '));
+        let found = lines.filter(|(n, _)| *n == format!("tidemark_compactor_{name}"));
+        found.last().unwrap().1.parse().unwrap()
+    }
+}
+
+/// The `meta.json` of the golden block, which fits its checksum.
+fn golden_bytes() -> Vec<u8> {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../block/testdata/block-v1");
+    std::fs::read(golden.join("meta.json")).unwrap()
+}
+
+fn golden() -> BlockMeta {
+    BlockMeta::from_json(&golden_bytes(), "golden").unwrap()
+}
+
+#[test]
+fn a_block_expires_then_goes_then_is_forgotten() {
+    let mut world = World::new();
+    let (old, new) = (world.upload(40, b"{}"), world.upload(10, b"{}"));
+    world.commit(&old, world.now - 30 * DAY_MS + HOUR_MS);
+    world.commit(&new, world.now - 10 * DAY_MS);
+    world.pass_after(0);
+    assert_eq!(world.listed(), [old.clone(), new.clone()]);
+    world.pass_after(HOUR_MS);
+    assert_eq!(world.listed(), [new.clone()]);
+    assert_eq!(world.blocks(), [old.clone(), new.clone()]);
+    assert_eq!(world.metric("removed_blocks"), 1);
+    world.pass_after(11 * HOUR_MS);
+    assert_eq!(world.blocks(), [old, new.clone()]);
+    world.pass_after(HOUR_MS);
+    assert_eq!(world.blocks(), [new.clone()]);
+    let catalog = world.catalogs.current(&tenant()).unwrap();
+    assert_eq!(catalog.removed, []);
+    assert_eq!(world.metric("expired_blocks_total"), 1);
+    assert_eq!(world.metric("deleted_blocks_total"), 1);
+    // And nothing more.
+    let version = catalog.version;
+    world.pass_after(HOUR_MS);
+    assert_eq!(world.catalogs.current(&tenant()).unwrap().version, version);
+    assert_eq!(world.listed(), [new]);
+}
+
+#[test]
+fn orphans_go_unless_they_are_young_or_unreadable() {
+    let mut world = World::new();
+    let named = world.upload(9, b"{}");
+    world.commit(&named, world.now);
+    let unfinished = world.upload(2, b"");
+    let damaged = world.upload(3, b"{}");
+    let young = world.upload(0, b"");
+    let stranger = world.upload(4, &golden_bytes());
+    world.pass_after(0);
+    let mut left = vec![
+        named.clone(),
+        damaged.clone(),
+        young.clone(),
+        stranger.clone(),
+    ];
+    left.sort_unstable();
+    assert_eq!(world.blocks(), left);
+    assert!(!world.blocks().contains(&unfinished));
+    assert_eq!(world.metric("deleted_orphans_total"), 1);
+    assert_eq!(world.metric("kept_orphans_total"), 2);
+}
+
+/// What was written lately by the bucket's own clock may still be written to.
+#[test]
+fn an_upload_that_was_resumed_late_is_left_alone() {
+    let mut world = World::new();
+    // The machine's clock is the bucket's: a year back, it is now.
+    world.now -= 365 * DAY_MS;
+    world.clock.set(world.now);
+    let named = world.upload(0, b"{}");
+    world.commit(&named, world.now);
+    let resumed = world.upload(20, b"");
+    world.pass_after(HOUR_MS);
+    assert!(world.blocks().contains(&resumed));
+    world.pass_after(DAY_MS);
+    assert!(!world.blocks().contains(&resumed));
+}
+
+#[test]
+fn old_versions_go() {
+    let mut world = World::new();
+    for n in 0..15 {
+        let id = ulid::new(world.now, n);
+        world.commit(&id, world.now);
+    }
+    let versions = |world: &World| {
+        let objects = world.catalogs.bucket().list("t/catalog", 100).unwrap();
+        objects.len()
+    };
+    assert_eq!(versions(&world), 15);
+    world.pass_after(HOUR_MS);
+    assert_eq!(versions(&world), 15);
+    world.pass_after(12 * HOUR_MS);
+    // The current one and ten before it.
+    assert_eq!(versions(&world), 11);
+    assert_eq!(world.listed().len(), 15);
+    assert_eq!(world.metric("deleted_catalogs_total"), 4);
+}
+
+#[test]
+fn a_clock_that_jumps_removes_nothing() {
+    let world = World::new();
+    let block = world.upload(1, b"{}");
+    world.commit(&block, world.now);
+    let orphan = world.upload(0, b"");
+    world.cleaner.pass();
+    world.clock.set(world.now + 3_650 * DAY_MS);
+    world.cleaner.pass();
+    world.cleaner.pass();
+    assert_eq!(world.listed(), [block]);
+    assert!(world.blocks().contains(&orphan));
+    assert_eq!(world.metric("passes_total{result=\"skipped\"}"), 2);
+}
+
+#[test]
+fn a_bucket_that_fails_is_tried_again() {
+    let mut world = World::new();
+    let block = world.upload(40, b"{}");
+    world.commit(&block, world.now - 40 * DAY_MS);
+    world.store.set_down(true);
+    world.pass_after(HOUR_MS);
+    assert_eq!(world.metric("passes_total{result=\"failed\"}"), 1);
+    world.store.set_down(false);
+    world.pass_after(HOUR_MS);
+    assert_eq!(world.listed(), Vec::<String>::new());
+    world.store.set_down(true);
+    world.pass_after(13 * HOUR_MS);
+    world.store.set_down(false);
+    assert_eq!(world.blocks(), [block]);
+    world.pass_after(HOUR_MS);
+    assert_eq!(world.blocks(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_loop_ends_with_the_process() {
+    let world = World::new();
+    let limits = Arc::new(Limits::default());
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let deps = Deps {
+        catalogs: Arc::clone(&world.catalogs),
+        clock: Arc::clone(&world.clock) as _,
+        limits: Arc::new(move |_| Arc::clone(&limits)),
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    };
+    let cleaner = start(Config::default(), deps);
+    tokio::time::sleep(std::time::Duration::from_secs(601)).await;
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+    let mut page = String::new();
+    cleaner.render_metrics(&mut page);
+    assert!(page.contains("passes_total{result=\"done\"} 1"), "{page}");
+}
