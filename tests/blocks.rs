@@ -29,7 +29,7 @@ const QUERIES: [&str; 9] = [
     "requests_total unless on (instance) temperature > 50",
     "sum(count_over_time({job=~'a|b'}[1d]))",
     "topk(3, increase(requests_total[2h]))",
-    "quantile_over_time(0.9, temperature[1h:5m])",
+    "quantile_over_time(0.9, temperature[59m30s:5m])",
 ];
 
 struct Day {
