@@ -53,7 +53,11 @@ impl Day {
         let one = |i: i64| {
             let job = ["a", "b", "c"][(i % 3) as usize];
             let instance = format!("host-{:02}", i / 2);
-            let name = if i % 2 == 0 { "requests_total" } else { "temperature" };
+            let name = if i % 2 == 0 {
+                "requests_total"
+            } else {
+                "temperature"
+            };
             let mut series =
                 Series::new(&[("__name__", name), ("instance", &instance), ("job", job)]);
             for t in (from..to).step_by(INTERVAL as usize) {
@@ -79,7 +83,11 @@ fn push(addresses: &[(std::net::SocketAddr, &str)], series: &[Series]) {
     let body = remote_write::compress(&remote_write::encode(Version::V1, series));
     for (address, path) in addresses {
         let answer = http::send(*address, "POST", path, &Version::V1.headers(), &body).unwrap();
-        assert!(matches!(answer.status, 200 | 204), "{path}: {}", answer.text());
+        assert!(
+            matches!(answer.status, 200 | 204),
+            "{path}: {}",
+            answer.text()
+        );
     }
 }
 
@@ -102,8 +110,15 @@ fn compare(when: &str, ours: &QueryApi, theirs: &QueryApi, day: &Day) {
                 .unwrap_or_else(|fault| panic!("{when}: {query} from {start}: {fault}"));
         }
     }
-    for path in ["/api/v1/labels", "/api/v1/label/instance/values", "/api/v1/series"] {
-        let (start, end) = (tests::answer::seconds(day.begin()), tests::answer::seconds(day.end));
+    for path in [
+        "/api/v1/labels",
+        "/api/v1/label/instance/values",
+        "/api/v1/series",
+    ] {
+        let (start, end) = (
+            tests::answer::seconds(day.begin()),
+            tests::answer::seconds(day.end),
+        );
         let parameters = [("match[]", "{job!=''}"), ("start", &start), ("end", &end)];
         let [a, b] = [ours, theirs].map(|api| {
             let mut data = api.get(path, &parameters).unwrap().json()["data"].clone();
@@ -178,7 +193,12 @@ fn a_day_goes_through_head_and_bucket_with_the_same_answers() {
         }
     }
     tidemark.restart();
-    compare("from the bucket alone", &tidemark.query_api(None), &theirs, &day);
+    compare(
+        "from the bucket alone",
+        &tidemark.query_api(None),
+        &theirs,
+        &day,
+    );
 }
 
 /// Counts all samples again and again while something happens: no fewer than there were, nor more
@@ -187,7 +207,11 @@ fn watch(api: &QueryApi, end: i64, before: i64, happens: impl FnOnce()) {
     let done = AtomicBool::new(false);
     let count = || {
         let found = api.instant("sum(count_over_time({__name__=~'.+'}[2d]))", end);
-        if found.float_count() == 0 { 0.0 } else { found.only_value() }
+        if found.float_count() == 0 {
+            0.0
+        } else {
+            found.only_value()
+        }
     };
     std::thread::scope(|scope| {
         let watcher = scope.spawn(|| {
@@ -195,7 +219,10 @@ fn watch(api: &QueryApi, end: i64, before: i64, happens: impl FnOnce()) {
             while !done.load(Ordering::Acquire) {
                 let now = count();
                 assert!(now >= last, "{now} samples, there were {last}");
-                assert!(now <= (before + 60 * SERIES) as f64, "{now} samples are too many");
+                assert!(
+                    now <= (before + 60 * SERIES) as f64,
+                    "{now} samples are too many"
+                );
                 last = now;
             }
         });

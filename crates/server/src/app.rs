@@ -1,5 +1,6 @@
 //! The roles of a process, wired together, and the router that leads to them.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
@@ -8,8 +9,11 @@ use axum::extract::{Request, State as Shared};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use block::catalog::Catalogs;
+use compactor::Cleaner;
 use distributor::Distributor;
 use ingester::{FsyncPolicy, Ingester};
+use model::limits::Limits;
+use model::tenant::TenantId;
 use model::time::{Clock, SystemClock};
 use store_gateway::StoreGateway;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +36,7 @@ pub(crate) struct App {
     distributor: Arc<Distributor>,
     query: Arc<query::Api>,
     gateway: Arc<StoreGateway>,
+    cleaner: Arc<Cleaner>,
     catalogs: Arc<Catalogs>,
 }
 
@@ -45,8 +50,7 @@ impl App {
         failed: &CancellationToken,
     ) -> anyhow::Result<Arc<Self>> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let shared = Arc::new(config.limits.clone());
-        let limits: distributor::LimitsOf = Arc::new(move |_| Arc::clone(&shared));
+        let limits = limits_of(config)?;
         let catalogs = storage::open(&config.storage, &clock, Arc::new(random))?;
         let ingester_deps = ingester::Deps {
             catalogs: Arc::clone(&catalogs),
@@ -77,6 +81,13 @@ impl App {
             near: Arc::clone(&ingester) as _,
             gateway: Arc::clone(&gateway) as _,
         };
+        let cleaner_deps = compactor::Deps {
+            catalogs: Arc::clone(&catalogs),
+            clock: Arc::clone(&clock),
+            limits: Arc::clone(&limits),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        };
         let query_deps = query::Deps {
             read: Arc::new(read),
             limits,
@@ -88,6 +99,7 @@ impl App {
             query: query::start(query_config(config), query_deps)?,
             ingester,
             gateway,
+            cleaner: compactor::start(config.compactor.clone(), cleaner_deps),
             catalogs,
             config: config.clone(),
         }))
@@ -107,6 +119,7 @@ impl App {
         self.ingester.render_metrics(out);
         self.query.render_metrics(out);
         self.gateway.render_metrics(out);
+        self.cleaner.render_metrics(out);
         self.catalogs.bucket().render_metrics(out);
     }
 }
@@ -127,6 +140,21 @@ async fn only_when_ready(Shared(app): Shared<Arc<App>>, request: Request, next: 
 /// Whether a path takes writes; every other path of the roles answers reads.
 fn is_write(path: &str) -> bool {
     matches!(path, "/api/v1/push" | "/api/v1/write")
+}
+
+/// The limits of each tenant: its own, or those of all.
+fn limits_of(config: &Config) -> anyhow::Result<distributor::LimitsOf> {
+    let own = config.tenants_limits();
+    let own =
+        own.map_err(|complaint| anyhow::anyhow!("{}: {}", complaint.key, complaint.message))?;
+    let own = own
+        .into_iter()
+        .map(|(tenant, limits)| (tenant, Arc::new(limits)));
+    let own: HashMap<TenantId, Arc<Limits>> = own.collect();
+    let shared = Arc::new(config.limits.clone());
+    Ok(Arc::new(move |tenant: &TenantId| {
+        Arc::clone(own.get(tenant).unwrap_or(&shared))
+    }))
 }
 
 fn ingester_config(config: &Config) -> ingester::Config {

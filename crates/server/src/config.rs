@@ -7,12 +7,14 @@ mod load;
 mod reference;
 mod substitute;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use block::bucket::BucketConfig;
 use model::limits::Limits;
 use model::quantity::{ByteSize, DurationMs};
+use model::tenant::TenantId;
 use serde::{Deserialize, Serialize};
 
 pub use load::{ConfigError, Overrides, load};
@@ -36,13 +38,20 @@ pub struct Config {
     pub storage: StorageConfig,
     /// How blocks in the bucket are read.
     pub store_gateway: store_gateway::Config,
+    /// How the bucket is kept in order.
+    pub compactor: compactor::Config,
     /// The read path.
     pub query: QueryConfig,
     /// What each tenant may do.
     pub limits: Limits,
+    /// Limits of single tenants: by tenant, those that differ.
+    pub overrides: Overridden,
     /// What is logged, and how.
     pub log: LogConfig,
 }
+
+/// By tenant, the limits that differ from those of all, by name.
+pub type Overridden = BTreeMap<String, BTreeMap<String, serde_json::Value>>;
 
 /// Which roles run in the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -246,7 +255,23 @@ impl Config {
             );
         }
         self.check_storage()?;
-        self.check_limits()?;
+        check_limits(&self.limits)?;
+        if let Some((member, fault)) = self.compactor.fault() {
+            let key = match member {
+                "interval" => "compactor.interval",
+                _ => "compactor.deletion_delay",
+            };
+            return fail(key, fault);
+        }
+        for (tenant, limits) in self.tenants_limits()? {
+            check_limits(&limits).map_err(|complaint| Complaint {
+                key: "overrides",
+                message: format!(
+                    "of tenant {tenant}: {} {}",
+                    complaint.key, complaint.message
+                ),
+            })?;
+        }
         if let Err(reason) = crate::logging::parse_level(&self.log.level) {
             return fail(
                 "log.level",
@@ -309,69 +334,89 @@ impl Config {
         Ok(())
     }
 
-    fn check_limits(&self) -> Result<(), Complaint> {
-        let fail = |key, message: String| Err(Complaint { key, message });
-        let limits = &self.limits;
-        let at_least_one = [
-            (
-                "limits.max_label_names_per_series",
-                limits.max_label_names_per_series,
-            ),
-            ("limits.max_label_name_length", limits.max_label_name_length),
-            (
-                "limits.max_label_value_length",
-                limits.max_label_value_length,
-            ),
-            ("limits.max_samples_per_query", limits.max_samples_per_query),
-            (
-                "limits.max_concurrent_queries",
-                limits.max_concurrent_queries,
-            ),
-        ];
-        for (key, value) in at_least_one {
-            if value == 0 {
-                return fail(key, "is 0; use 1 or more".to_owned());
+    /// The limits of the tenants that have some of their own.
+    pub(crate) fn tenants_limits(&self) -> Result<Vec<(TenantId, Limits)>, Complaint> {
+        let complain = |message: String| Complaint {
+            key: "overrides",
+            message,
+        };
+        let mut all = Vec::new();
+        for (name, own) in &self.overrides {
+            let tenant = TenantId::new(name);
+            let tenant = tenant.map_err(|error| complain(format!("name {name:?}: {error}")))?;
+            let mut limits = serde_json::to_value(&self.limits).unwrap_or_default();
+            for (key, value) in own {
+                limits[key] = value.clone();
             }
+            let limits = serde_json::from_value(limits);
+            let limits = limits.map_err(|error| complain(format!("of tenant {name}: {error}")))?;
+            all.push((tenant, limits));
         }
-        let retention = limits.retention;
-        if retention.0 != 0 && retention.0 < 7_200_000 {
-            return fail(
-                "limits.retention",
-                format!("is {retention}; use 2h or more, or 0 to keep samples for ever"),
-            );
+        Ok(all)
+    }
+}
+
+fn check_limits(limits: &Limits) -> Result<(), Complaint> {
+    let fail = |key, message: String| Err(Complaint { key, message });
+    let at_least_one = [
+        (
+            "limits.max_label_names_per_series",
+            limits.max_label_names_per_series,
+        ),
+        ("limits.max_label_name_length", limits.max_label_name_length),
+        (
+            "limits.max_label_value_length",
+            limits.max_label_value_length,
+        ),
+        ("limits.max_samples_per_query", limits.max_samples_per_query),
+        (
+            "limits.max_concurrent_queries",
+            limits.max_concurrent_queries,
+        ),
+    ];
+    for (key, value) in at_least_one {
+        if value == 0 {
+            return fail(key, "is 0; use 1 or more".to_owned());
         }
-        if !limits.ingestion_rate.is_finite() || limits.ingestion_rate < 0.0 {
-            return fail(
-                "limits.ingestion_rate",
-                format!(
-                    "is {}; use samples a second, or 0 for no limit",
-                    limits.ingestion_rate
-                ),
-            );
-        }
-        if limits.ingestion_rate > 0.0 && limits.ingestion_burst_size == 0 {
-            return fail(
+    }
+    let retention = limits.retention;
+    if retention.0 != 0 && retention.0 < 7_200_000 {
+        return fail(
+            "limits.retention",
+            format!("is {retention}; use 2h or more, or 0 to keep samples for ever"),
+        );
+    }
+    if !limits.ingestion_rate.is_finite() || limits.ingestion_rate < 0.0 {
+        return fail(
+            "limits.ingestion_rate",
+            format!(
+                "is {}; use samples a second, or 0 for no limit",
+                limits.ingestion_rate
+            ),
+        );
+    }
+    if limits.ingestion_rate > 0.0 && limits.ingestion_burst_size == 0 {
+        return fail(
                 "limits.ingestion_burst_size",
                 "is 0 while limits.ingestion_rate is set, so that no write could ever pass; use at least the samples of one request (2000)"
                     .to_owned(),
             );
-        }
-        for (key, value) in [
-            ("limits.lookback_delta", limits.lookback_delta),
-            ("limits.query_timeout", limits.query_timeout),
-        ] {
-            if value.0 == 0 {
-                return fail(key, "is 0; use 1s or more".to_owned());
-            }
-        }
-        for (key, value) in [
-            ("limits.max_query_bytes", limits.max_query_bytes),
-            ("limits.max_memory_per_query", limits.max_memory_per_query),
-        ] {
-            if value.0 == 0 {
-                return fail(key, "is 0; use a size such as 32KiB or 1GiB".to_owned());
-            }
-        }
-        Ok(())
     }
+    for (key, value) in [
+        ("limits.lookback_delta", limits.lookback_delta),
+        ("limits.query_timeout", limits.query_timeout),
+    ] {
+        if value.0 == 0 {
+            return fail(key, "is 0; use 1s or more".to_owned());
+        }
+    }
+    for (key, value) in [
+        ("limits.max_query_bytes", limits.max_query_bytes),
+        ("limits.max_memory_per_query", limits.max_memory_per_query),
+    ] {
+        if value.0 == 0 {
+            return fail(key, "is 0; use a size such as 32KiB or 1GiB".to_owned());
+        }
+    }
+    Ok(())
 }

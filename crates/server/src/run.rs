@@ -230,6 +230,12 @@ fn announce(config: &Config, address: SocketAddr) {
         Fsync::Interval => format!("every {}", storage.wal.fsync_interval),
     };
     tracing::info!(data_dir = %storage.data_dir.display(), retention, fsync, "storing");
+    if !config.overrides.is_empty() {
+        tracing::info!(
+            tenants = config.overrides.len(),
+            "tenants with limits of their own"
+        );
+    }
     if config.multitenancy {
         tracing::info!("tenants are named by the header X-Scope-OrgID");
     } else {

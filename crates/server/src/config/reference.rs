@@ -153,6 +153,15 @@ const KEYS: &[(&str, &str)] = &[
         "store_gateway.cache_dir",
         "Folder of the disk cache; empty: `cache` in storage.data_dir.",
     ),
+    ("compactor", "How the bucket is kept in order."),
+    (
+        "compactor.interval",
+        "How often blocks whose retention is over are removed, and what nobody needs is deleted.",
+    ),
+    (
+        "compactor.deletion_delay",
+        "How long removed blocks, unfinished uploads and old catalogs are still there, 10m or more.",
+    ),
     ("query", "The read path."),
     (
         "query.threads",
@@ -243,6 +252,10 @@ const KEYS: &[(&str, &str)] = &[
         "limits.delayed_name_removal",
         "Drop the name of a metric at the end of a query, not where another quantity is computed: as Prometheus does with promql-delayed-name-removal.",
     ),
+    (
+        "overrides",
+        "Limits of single tenants, such as {team-a: {retention: 30d, max_series: 100000}}; those that are not named are as above.",
+    ),
     ("log", "What is logged, and how: to standard error."),
     (
         "log.level",
@@ -283,11 +296,24 @@ fn print(config: &Config, comments: bool) -> String {
         }
         // Writing into a string can't fail.
         let _ = match value {
+            Some(Value::Object(map)) if !is_section(key) => {
+                writeln!(out, "{indent}{name}: {}", Value::Object(map.clone()))
+            }
             None | Some(Value::Object(_)) => writeln!(out, "{indent}{name}:"),
             Some(value) => writeln!(out, "{indent}{name}: {}", scalar(value)),
         };
     }
     out
+}
+
+/// Whether other keys stand below a key.
+fn is_section(key: &str) -> bool {
+    let below = |other: &str| {
+        other
+            .strip_prefix(key)
+            .is_some_and(|rest| rest.starts_with('.'))
+    };
+    KEYS.iter().any(|(other, _)| below(other))
 }
 
 fn write_comment(out: &mut String, indent: &str, text: &str) {
@@ -364,6 +390,8 @@ mod tests {
         other.log.level = "info,query=debug".to_owned();
         other.storage.data_dir = "/a b: #c/\"d\"".into();
         other.limits.ingestion_rate = 1.5;
+        let own = [("retention".to_owned(), serde_json::json!("30d"))];
+        other.overrides.insert("team-a".to_owned(), own.into());
         assert_eq!(read(&print_effective(&other)), other);
     }
 

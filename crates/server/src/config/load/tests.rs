@@ -47,6 +47,12 @@ fn reads_file_environment_and_flags() {
         "30d".parse::<DurationMs>().unwrap()
     );
     assert!(config.multitenancy);
+    let own = from_text("overrides: {a: {retention: 3h}}\n", &[]).unwrap();
+    let own = own.tenants_limits().unwrap();
+    assert_eq!(
+        (own[0].0.as_str(), own[0].1.retention.0),
+        ("a", 3 * 3_600_000)
+    );
     assert_eq!(from_text("# nothing\n", &[]).unwrap(), Config::default());
     assert_eq!(load(None, &[], &|_| None).unwrap(), Config::default());
 }
@@ -67,6 +73,11 @@ fn refuses_with_line_and_remedy() {
         ("log: [\n", &[]),
         ("server:\n", &[]),
         ("limits:\n  retention: 1h\n", &[]),
+        ("overrides: {a/b: {}}\n", &[]),
+        ("overrides: {a: {retention: 1h}}\n", &[]),
+        ("overrides: {a: {retentoin: 3h}}\n", &[]),
+        ("storage: {block_duration: 7h}\n", &[]),
+        ("storage: {bucket: {url: ftp://x}}\n", &[]),
         ("storage:\n  wal:\n    segment_size: 1KiB\n", &[]),
         (
             "storage:\n  wal: {fsync: interval, fsync_interval: 0}\n",
