@@ -96,8 +96,8 @@ fn compare(when: &str, ours: &QueryApi, theirs: &QueryApi, day: &Day) {
         let ends = [day.end, day.begin() + 7 * HOUR + 13 * MINUTE];
         for t in ends {
             let (a, b) = (ours.instant(query, t), theirs.instant(query, t));
-            a.same_as(&b, 1e-12)
-                .unwrap_or_else(|fault| panic!("{when}: {query} at {t}: {fault}"));
+            let same = a.same_as(&b, 1e-12);
+            assert!(same.is_ok(), "{when}: {query} at {t}: {same:?}");
         }
         let ranges = [
             (day.begin(), day.end, 10 * MINUTE),
@@ -106,8 +106,8 @@ fn compare(when: &str, ours: &QueryApi, theirs: &QueryApi, day: &Day) {
         for (start, end, step) in ranges {
             let a = ours.range(query, start, end, step);
             let b = theirs.range(query, start, end, step);
-            a.same_as(&b, 1e-12)
-                .unwrap_or_else(|fault| panic!("{when}: {query} from {start}: {fault}"));
+            let same = a.same_as(&b, 1e-12);
+            assert!(same.is_ok(), "{when}: {query} from {start}: {same:?}");
         }
     }
     for path in [

@@ -22,6 +22,10 @@ pub trait BlockFiles: fmt::Debug + Send + Sync {
     /// else keeps it from being read.
     fn read(&self, file: &str, ranges: &[Range<u64>]) -> io::Result<Vec<Bytes>>;
 
+    /// Told that bytes which were read are not what was written: a copy of them must not be given
+    /// again.
+    fn forget(&self, _file: &str, _range: &Range<u64>) {}
+
     /// The size of a file in bytes, where it is known without a request.
     ///
     /// # Errors

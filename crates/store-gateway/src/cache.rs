@@ -54,14 +54,7 @@ impl PageCache {
     /// Ranges of an object: those that are not here are fetched together.
     pub(crate) fn read(&self, key: &str, ranges: &[Range<u64>]) -> std::io::Result<Vec<Bytes>> {
         let name = xxh3_128(key.as_bytes());
-        let id = |range: &Range<u64>| {
-            let mut bytes = [0; 32];
-            bytes[..16].copy_from_slice(&name.to_le_bytes());
-            bytes[16..24].copy_from_slice(&range.start.to_le_bytes());
-            bytes[24..].copy_from_slice(&range.end.to_le_bytes());
-            xxh3_128(&bytes)
-        };
-        let ids: Vec<u128> = ranges.iter().map(id).collect();
+        let ids: Vec<u128> = ranges.iter().map(|range| id_of(name, range)).collect();
         let mut found = self.look(&ids)?;
         let missing: Vec<usize> = (0..ids.len()).filter(|at| found[*at].is_none()).collect();
         self.hits
@@ -77,6 +70,11 @@ impl PageCache {
             }
         }
         Ok(found.into_iter().map(Option::unwrap_or_default).collect())
+    }
+
+    /// Lets go of a range of an object that is not what was written.
+    pub(crate) fn forget(&self, key: &str, range: &Range<u64>) {
+        self.cache.remove(&id_of(xxh3_128(key.as_bytes()), range));
     }
 
     /// What is here: in memory at once, the rest from the disk.
@@ -111,6 +109,15 @@ impl PageCache {
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.cache.memory().usage() as u64
     }
+}
+
+/// The key of a range of an object, by the hash of the object's key.
+fn id_of(name: u128, range: &Range<u64>) -> u128 {
+    let mut bytes = [0; 32];
+    bytes[..16].copy_from_slice(&name.to_le_bytes());
+    bytes[16..24].copy_from_slice(&range.start.to_le_bytes());
+    bytes[24..].copy_from_slice(&range.end.to_le_bytes());
+    xxh3_128(&bytes)
 }
 
 async fn open_cache(

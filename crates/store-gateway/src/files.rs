@@ -24,6 +24,11 @@ impl BlockFiles for CachedFiles {
         self.pages.read(&key, ranges)
     }
 
+    fn forget(&self, file: &str, range: &Range<u64>) {
+        let key = block_key(&self.tenant, &self.block, file);
+        self.pages.forget(&key, range);
+    }
+
     fn size(&self, _file: &str) -> io::Result<Option<u64>> {
         Ok(None)
     }

@@ -12,7 +12,6 @@ use model::fingerprint::Fingerprint;
 use model::labels::Labels;
 use model::limits::Limits;
 use model::matcher::{MatchOp, Matcher};
-use model::quantity::DurationMs;
 use model::sample::Sample;
 use model::select::{LabelsNeeded, SelectRequest, SeriesSamples};
 use model::tenant::TenantId;
@@ -39,7 +38,7 @@ fn open(dir: &Path) -> Store {
     let config = StoreConfig {
         dir: dir.to_owned(),
         wal,
-        retention: DurationMs(24 * 3_600_000),
+        block_range_ms: 7_200_000,
     };
     Store::open(config, deps, &OpenProgress::default())
         .unwrap()

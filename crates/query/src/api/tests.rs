@@ -620,6 +620,14 @@ impl ReadService for Endless {
         }))
     }
 
+    fn select_sorted(
+        &self,
+        t: &TenantId,
+        r: &SelectRequest,
+    ) -> Result<Box<dyn SeriesSet>, SelectError> {
+        self.select(t, r)
+    }
+
     fn series(&self, t: &TenantId, r: &LookupRequest) -> Result<Found<Labels>, SelectError> {
         self.store.series(t, r)
     }

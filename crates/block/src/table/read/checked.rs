@@ -120,9 +120,8 @@ impl ChunkReader for CheckedFile {
                 .ok_or_else(|| outside(start, length));
         }
         let page = self.page_at(start, length)?;
-        let read = self.files.read(&self.name, &[start..start + page.length]);
-        let read = read.map_err(|e: io::Error| ParquetError::External(Box::new(e)))?;
-        page.checked(read.into_iter().next().unwrap_or_default())
+        let first = self.read_page(page)?;
+        page.checked(first).or_else(|_| self.read_again(page))
     }
 }
 
@@ -133,6 +132,24 @@ impl CheckedFile {
         let page = at.ok().and_then(|at| self.pages.get(at));
         let page = page.filter(|page| page.length == length as u64);
         page.ok_or_else(|| outside(start, length))
+    }
+
+    fn read_page(&self, page: &CheckedPage) -> ParquetResult<Bytes> {
+        let range = page.start..page.start + page.length;
+        let read = self.files.read(&self.name, std::slice::from_ref(&range));
+        let read = read.map_err(|e: io::Error| ParquetError::External(Box::new(e)))?;
+        Ok(read.into_iter().next().unwrap_or_default())
+    }
+
+    /// Reads a page again that did not fit its checksum: a copy of it may be what is damaged.
+    fn read_again(&self, page: &CheckedPage) -> ParquetResult<Bytes> {
+        let range = page.start..page.start + page.length;
+        self.files.forget(&self.name, &range);
+        let again = page.checked(self.read_page(page)?);
+        if again.is_err() {
+            self.files.forget(&self.name, &range);
+        }
+        again
     }
 
     /// Fetches pages in one call; what comes is checked when it is used.
@@ -180,7 +197,11 @@ impl ChunkReader for FetchedFile {
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
         match self.pages.0.get(&start) {
-            Some(bytes) => self.file.page_at(start, length)?.checked(bytes.clone()),
+            Some(bytes) => {
+                let page = self.file.page_at(start, length)?;
+                let checked = page.checked(bytes.clone());
+                checked.or_else(|_| self.file.read_again(page))
+            }
             None => self.file.get_bytes(start, length),
         }
     }
