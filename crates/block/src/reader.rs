@@ -92,6 +92,14 @@ impl Block {
     /// # Errors
     /// Where a file is not what it was when it was written.
     pub fn verify(&self) -> Result<(), BlockError> {
+        for (file, table) in self.tables() {
+            table.verify(expected(&self.meta, file)?)?;
+        }
+        Ok(())
+    }
+
+    /// All tables, by the names of their files.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = (&'static str, &Table)> {
         let tables = [
             (SAMPLES, &self.samples),
             (TIMELINES, &self.timelines),
@@ -99,10 +107,7 @@ impl Block {
             (POSTINGS, &self.postings),
         ];
         let exemplars = self.exemplars.iter().map(|table| (EXEMPLARS, table));
-        for (file, table) in tables.into_iter().chain(exemplars) {
-            table.verify(expected(&self.meta, file)?)?;
-        }
-        Ok(())
+        tables.into_iter().chain(exemplars)
     }
 
     /// Selects series with their samples.

@@ -58,9 +58,98 @@ pub fn file_bytes(folder: &Path, block: &Block) -> Result<Vec<FileBytes>, BlockE
     Ok(files)
 }
 
+/// Of what a file of a block consists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableLayout {
+    /// The file's name.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its rows.
+    pub rows: u64,
+    /// How many row groups they are in.
+    pub row_groups: usize,
+    /// Its columns, in the order of the schema.
+    pub columns: Vec<ColumnLayout>,
+    /// Bytes of all else: page indexes and footer.
+    pub rest: u64,
+}
+
+/// A column of a file: of lists and maps, one for each leaf.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnLayout {
+    /// Its path in the schema.
+    pub name: String,
+    /// Its compressed pages.
+    pub bytes: u64,
+    /// The encodings of its values and levels, each once.
+    pub encodings: Vec<String>,
+}
+
+/// Tells of what the files of an open block consist. All of it is in memory.
+#[must_use]
+pub fn table_layouts(block: &Block) -> Vec<TableLayout> {
+    let layouts = block.tables().map(|(name, table)| {
+        let metadata = table.metadata();
+        let mut columns: Vec<ColumnLayout> = Vec::new();
+        for group in metadata.row_groups() {
+            for (at, column) in group.columns().iter().enumerate() {
+                if at == columns.len() {
+                    columns.push(ColumnLayout {
+                        name: column.column_path().string(),
+                        bytes: 0,
+                        encodings: Vec::new(),
+                    });
+                }
+                let layout = &mut columns[at];
+                let bytes = u64::try_from(column.compressed_size()).unwrap_or_default();
+                layout.bytes = layout.bytes.saturating_add(bytes);
+                for encoding in column.encodings().map(|encoding| encoding.to_string()) {
+                    if !layout.encodings.contains(&encoding) {
+                        layout.encodings.push(encoding);
+                    }
+                }
+            }
+        }
+        let known = block.meta().file(name);
+        let bytes = known.map_or(0, |file| file.size);
+        let pages = columns.iter().map(|column| column.bytes);
+        TableLayout {
+            name: name.to_owned(),
+            bytes,
+            rows: known.map_or(0, |file| file.rows),
+            row_groups: metadata.num_row_groups(),
+            rest: bytes.saturating_sub(pages.fold(0, u64::saturating_add)),
+            columns,
+        }
+    });
+    layouts.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn layouts_agree_with_the_bytes_of_files() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/block-v1");
+        let block = Block::open(&folder).unwrap();
+        let layouts = table_layouts(&block);
+        let files = file_bytes(&folder, &block).unwrap();
+        for file in files {
+            let layout = layouts.iter().find(|layout| layout.name == file.name);
+            let layout = layout.unwrap();
+            assert_eq!((layout.bytes, layout.rest), (file.bytes, file.rest));
+            assert!(layout.row_groups > 0 || layout.rows == 0);
+        }
+        let samples = &layouts[0].columns;
+        let vf = samples.iter().find(|c| c.name.starts_with("vf"));
+        assert!(
+            vf.unwrap()
+                .encodings
+                .contains(&"BYTE_STREAM_SPLIT".to_owned())
+        );
+    }
 
     #[test]
     fn columns_and_the_rest_make_up_a_file() {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 
+use crate::bucket_cli::{self, BucketCommand};
 use crate::config::Overrides;
 
 /// What the user asks for.
@@ -18,6 +19,8 @@ pub enum Command {
     PrintDefaults,
     /// Measure blocks.
     BenchBlock(BenchBlock),
+    /// Look into the bucket, or make its catalogs anew.
+    Bucket(BucketCommand, Source),
     /// Print the version.
     Version,
     /// Print how to use the program.
@@ -52,6 +55,12 @@ Usage:
   tidemark config print-defaults print every key with its default and its meaning
   tidemark bench block [DIR]     sizes and speed of a block, of a folder of blocks, or of synthetic
                                  blocks in a temporary folder, made from --seed NUMBER
+  tidemark bucket ls             list blocks; --json for programs
+  tidemark bucket inspect BLOCK  files and columns of a block, and their bytes a sample
+  tidemark bucket verify [BLOCK] check every byte of a block, or of all
+  tidemark bucket cat BLOCK [SELECTOR]
+                                 print the samples of a block, or of series such as 'up{job=\"node\"}'
+  tidemark catalog rebuild       make the list of blocks anew from the bucket; the server is stopped
 
 Flags:
   --config FILE         read this YAML file; ${VAR:default} is replaced from the environment
@@ -63,11 +72,12 @@ Flags:
   --log-format FORMAT   log.format: text or json
   --multitenancy        take the tenant from the header X-Scope-OrgID
   --target TARGET       which roles run: all
+  --tenant TENANT       look at this tenant's blocks only (bucket, catalog)
   --set KEY=VALUE       set any key of the file, such as limits.max_series=100000; repeatable
   --version             print the version
   --help                print this
 
-Exit codes: 0 done, 1 failed while running, 2 wrong configuration or usage.
+Exit codes: 0 done, 1 failed or found damage, 2 wrong configuration or usage.
 ";
 
 /// Flags that set one key.
@@ -90,6 +100,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     let mut source = Source::default();
     let mut words: Vec<String> = Vec::new();
     let mut seed = None;
+    let mut flags = bucket_cli::Flags::default();
     let usage = |e: lexopt::Error| format!("{e}; `tidemark --help` lists the flags");
     while let Some(arg) = parser.next().map_err(usage)? {
         match arg {
@@ -102,6 +113,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             Long("set") => {
                 let text = parser.value().and_then(|v| v.string()).map_err(usage)?;
                 source.overrides.push(assignment(&text)?);
+            }
+            Long("json") => flags.json = true,
+            Long("tenant") => {
+                let tenant = parser.value().and_then(|v| v.string());
+                flags.tenant = Some(tenant.map_err(usage)?);
             }
             Long("seed") => {
                 let value = parser.value().and_then(|v| v.parse::<u64>());
@@ -122,15 +138,27 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             Short(_) => return Err(usage(arg.unexpected())),
         }
     }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if let Some(command) = bucket_cli::understand(&words, &flags) {
+        if seed.is_some() {
+            return Err(SEED_IS_FOR.to_owned());
+        }
+        return Ok(Command::Bucket(command?, source));
+    }
+    if flags != bucket_cli::Flags::default() {
+        return Err("--tenant and --json are for `bucket` and `catalog`".to_owned());
+    }
     command(&words, source, seed)
 }
 
-fn command(words: &[String], mut source: Source, seed: Option<u64>) -> Result<Command, String> {
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+/// What is said where the flag stands elsewhere.
+const SEED_IS_FOR: &str = "--seed is for `bench block` without a folder";
+
+fn command(words: &[&str], mut source: Source, seed: Option<u64>) -> Result<Command, String> {
     if seed.is_some() && words != ["bench", "block"] {
-        return Err("--seed is for `bench block` without a folder".to_owned());
+        return Err(SEED_IS_FOR.to_owned());
     }
-    match words.as_slice() {
+    match words {
         [] => Ok(Command::Run(source)),
         ["config", "print-defaults"] => Ok(Command::PrintDefaults),
         ["config", "check"] => Ok(Command::Check(source)),
@@ -150,8 +178,8 @@ fn command(words: &[String], mut source: Source, seed: Option<u64>) -> Result<Co
             seed: block::families::SEED,
         })),
         other => Err(format!(
-            "unknown command {:?}; there are `config check [FILE]`, `config print-defaults` and \
-             `bench block [DIR]`",
+            "unknown command {:?}; there are `config check [FILE]`, `config print-defaults`, \
+             `bench block [DIR]`, `bucket ls|inspect|verify|cat` and `catalog rebuild`",
             other.join(" ")
         )),
     }

@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod bench;
+pub mod bucket_cli;
 pub mod config;
 pub mod logging;
 pub mod run;

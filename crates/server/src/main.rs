@@ -1,10 +1,11 @@
 //! The binary: reads the command line and the configuration, runs, and says by its exit code
 //! how that went: 0 done, 1 failed while running, 2 wrong configuration or usage.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use server::args::{self, Command, Source};
+use server::bucket_cli::{self, BucketCommand, Outcome};
 use server::config::{self, Config};
 
 #[global_allocator]
@@ -26,6 +27,10 @@ fn main() -> ExitCode {
             Ok(report) => print(&report),
             Err(error) => fail(&format!("{error:#}")),
         },
+        Command::Bucket(command, source) => match configure(&source) {
+            Ok(config) => look(&command, &config),
+            Err(message) => refuse(&message),
+        },
         Command::Check(source) => match configure(&source) {
             Ok(_) => print("the configuration is good\n"),
             Err(message) => refuse(&message),
@@ -40,6 +45,20 @@ fn main() -> ExitCode {
 fn configure(source: &Source) -> Result<Config, String> {
     let env = |name: &str| std::env::var(name).ok();
     config::load(source.file.as_deref(), &source.overrides, &env).map_err(|e| e.to_string())
+}
+
+/// Looks into the bucket. Warnings go to standard error, away from what was asked for.
+fn look(command: &BucketCommand, config: &Config) -> ExitCode {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let done = bucket_cli::run(command, config, &mut out);
+    let flushed = out.flush();
+    match done {
+        Ok(Outcome::Good) => ExitCode::SUCCESS,
+        Ok(Outcome::Damaged) => ExitCode::from(FAILED),
+        // A reader that went away (`| head`) is no failure.
+        Err(_) if flushed.is_err_and(|e| e.kind() == ErrorKind::BrokenPipe) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("{error:#}")),
+    }
 }
 
 fn run(config: &Config) -> ExitCode {

@@ -115,6 +115,11 @@ impl Table {
         self.place.corrupt(what)
     }
 
+    /// What the footer says.
+    pub(crate) fn metadata(&self) -> &ParquetMetaData {
+        &self.meta
+    }
+
     /// How many row groups there are.
     pub(crate) fn groups(&self) -> usize {
         self.meta.num_row_groups()
