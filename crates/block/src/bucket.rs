@@ -10,6 +10,7 @@ mod error;
 mod request;
 mod counters;
 pub mod faulty;
+pub mod suite;
 #[cfg(test)]
 mod tests;
 

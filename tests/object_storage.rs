@@ -1,0 +1,154 @@
+//! Buckets of a real S3 server: the same demands as of a folder, and a `tidemark` whose blocks lie
+//! there.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use block::bucket::{Bucket, BucketConfig, Secret, suite};
+use tests::http;
+use tests::process::{self, Process};
+use tests::remote_write::{Series, Version};
+use tests::servers;
+use tests::tidemark::Tidemark;
+use tests::wait;
+
+/// What moto's clean start takes on a busy machine.
+const READY_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// A running S3 server with one bucket.
+struct S3 {
+    address: SocketAddr,
+    _process: Process,
+}
+
+impl S3 {
+    fn start(folder: &Path) -> Option<Self> {
+        let python = servers::python_with("object_storage", "moto.server")?;
+        let address = process::free_address();
+        let mut command = Command::new(python);
+        let start = "from moto.server import main; main()";
+        command
+            .args([
+                "-c",
+                start,
+                "-H",
+                "127.0.0.1",
+                "-p",
+                &address.port().to_string(),
+            ])
+            .env("MOTO_S3_CUSTOM_ENDPOINTS", format!("http://{address}"));
+        let process = Process::start(&mut command, &folder.join("moto.log"));
+        wait::until("the S3 server to make a bucket", READY_LIMIT, || {
+            let made = http::send(address, "PUT", "/blocks", &[], b"").ok()?;
+            (made.status == 200).then_some(())
+        });
+        Some(Self {
+            address,
+            _process: process,
+        })
+    }
+
+    fn config(&self, url: &str) -> BucketConfig {
+        BucketConfig {
+            url: url.to_owned(),
+            endpoint: format!("http://{}", self.address),
+            access_key_id: "id".to_owned(),
+            secret_access_key: Secret("secret".to_owned()),
+            ..BucketConfig::default()
+        }
+    }
+}
+
+#[test]
+fn an_s3_server_does_what_a_folder_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(s3) = S3::start(folder.path()) else {
+        return;
+    };
+    let bucket = Bucket::open(&s3.config("s3://blocks/some/prefix")).unwrap();
+    suite::check(&bucket, folder.path());
+    // The prefix is above all keys, and another one sees nothing of them.
+    let whole = Bucket::open(&s3.config("s3://blocks")).unwrap();
+    assert_eq!(whole.list_folders("").unwrap(), ["some"]);
+    let missing = Bucket::open(&s3.config("s3://not-there")).unwrap();
+    let error = missing.check("1").unwrap_err();
+    assert!(error.is_not_found(), "{error}");
+}
+
+#[test]
+fn blocks_go_to_an_s3_server_and_are_found_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(s3) = S3::start(folder.path()) else {
+        return;
+    };
+    let endpoint = format!("storage.bucket.endpoint=http://{}", s3.address);
+    let settings = [
+        "storage.bucket.url=s3://blocks/tidemark",
+        endpoint.as_str(),
+        "storage.bucket.access_key_id=id",
+        "storage.bucket.secret_access_key=hush-hush",
+        "storage.local_block_retention=0s",
+    ];
+    let arguments: Vec<&str> = settings.iter().flat_map(|one| ["--set", one]).collect();
+    let mut tidemark = Tidemark::start(&arguments);
+    let now = wait::now_ms();
+    let begin = now - 3_600_000;
+    let series: Vec<Series> = (0..100_i64)
+        .map(|i| {
+            let number = i.to_string();
+            let one = Series::new(&[("__name__", "m"), ("i", &number)]);
+            (0..60).fold(one, |one, minute| {
+                one.sample(begin + minute * 60_000, minute as f64)
+            })
+        })
+        .collect();
+    let answer = tidemark.push(Version::V1, None, &series).unwrap();
+    assert!(matches!(answer.status, 200 | 204), "{}", answer.text());
+    let count = |tidemark: &Tidemark| {
+        let counted = tidemark
+            .query_api(None)
+            .instant("sum(count_over_time(m[2h]))", now);
+        counted.only_value()
+    };
+    assert_eq!(count(&tidemark), 6_000.0);
+    tidemark.flush();
+    assert_eq!(count(&tidemark), 6_000.0);
+    // No copy is kept here: the answer comes from the server, at the latest after the next pass.
+    wait::until("the local copies to go", READY_LIMIT, || {
+        tidemark.flush();
+        let metrics = tidemark.get("/metrics").text();
+        metrics
+            .contains("tidemark_ingester_local_blocks 0")
+            .then_some(())
+    });
+    assert_eq!(count(&tidemark), 6_000.0);
+    tidemark.kill();
+    tidemark.restart();
+    assert_eq!(count(&tidemark), 6_000.0);
+    let metrics = tidemark.get("/metrics").text();
+    assert!(metrics.contains("tidemark_bucket_requests_total{operation=\"get_range\"}"));
+    // Nobody is told the key.
+    let shown = [tidemark.get("/config").text(), tidemark.process().log()];
+    assert!(shown.iter().all(|text| !text.contains("hush-hush")));
+    // A bucket that is not there keeps a process from starting.
+    let bad = Command::new(tests::binary::tidemark())
+        .args(["--data-dir"])
+        .arg(folder.path().join("other"))
+        .args(["--http-listen", &process::free_address().to_string()])
+        .args([
+            "--set",
+            "storage.bucket.url=s3://not-there",
+            "--set",
+            &endpoint,
+        ])
+        .args(["--set", "storage.bucket.access_key_id=id"])
+        .args(["--set", "storage.bucket.secret_access_key=x"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&bad.stderr);
+    assert_eq!(bad.status.code(), Some(1), "{said}");
+    assert!(said.contains("s3://not-there"), "{said}");
+}
