@@ -231,3 +231,53 @@ fn watch(api: &QueryApi, end: i64, before: i64, happens: impl FnOnce()) {
         watcher.join().unwrap();
     });
 }
+
+#[test]
+fn a_process_that_dies_at_any_step_of_shipping_loses_nothing() {
+    for step in [
+        "build", "finish", "upload", "commit", "mark", "drop", "snapshot",
+    ] {
+        let mut tidemark = Tidemark::start(&["--set", "storage.block_duration=1h"]);
+        let day = Day::new();
+        let begin = day.end - 3 * HOUR;
+        push(
+            &[(tidemark.address, "/api/v1/push")],
+            &day.part(begin, day.end),
+        );
+        let end = day.end;
+        let count = |tidemark: &Tidemark| {
+            let api = tidemark.query_api(None);
+            api.instant("sum(count_over_time({job=~'.+'}[4h]))", end)
+                .only_value()
+        };
+        let expected = count(&tidemark);
+        tidemark.kill();
+        tidemark.abort_at(Some(step));
+        tidemark.restart();
+        let flushed = http::send(tidemark.address, "POST", "/ingester/flush", &[], b"");
+        assert!(flushed.is_err(), "{step}: it lives on");
+        let process = tidemark.process();
+        wait::until(
+            "the process to be gone",
+            std::time::Duration::from_secs(20),
+            || process.exited(),
+        );
+        tidemark.abort_at(None);
+        tidemark.restart();
+        assert_eq!(count(&tidemark), expected, "{step}: after the crash");
+        tidemark.flush();
+        assert_eq!(count(&tidemark), expected, "{step}: with all in blocks");
+        tidemark.kill();
+        let verified = std::process::Command::new(tests::binary::tidemark())
+            .arg("bucket")
+            .arg("verify")
+            .arg("--data-dir")
+            .arg(tidemark.data())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&verified.stdout).into_owned();
+        assert!(verified.status.success(), "{step}: {said}");
+        tidemark.restart();
+        assert_eq!(count(&tidemark), expected, "{step}: after another start");
+    }
+}

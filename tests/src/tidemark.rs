@@ -27,6 +27,7 @@ pub struct Tidemark {
     grpc: SocketAddr,
     data: PathBuf,
     arguments: Vec<String>,
+    abort_at: Option<String>,
     folder: TempDir,
 }
 
@@ -55,6 +56,7 @@ impl Tidemark {
                 .iter()
                 .map(|&argument| argument.to_owned())
                 .collect(),
+            abort_at: None,
             folder,
         };
         tidemark.restart();
@@ -72,7 +74,8 @@ impl Tidemark {
             .arg(&self.data)
             .args(["--http-listen", &self.address.to_string()])
             .args(["--grpc-listen", &self.grpc.to_string()])
-            .args(&self.arguments);
+            .args(&self.arguments)
+            .envs(self.abort_at.iter().map(|step| ("TIDEMARK_ABORT_AT", step)));
         let log = self.folder.path().join("tidemark.log");
         let mut process = Process::start(&mut command, &log);
         wait::until("/ready to answer 200", READY_LIMIT, || {
@@ -137,6 +140,11 @@ impl Tidemark {
     /// Where there is no answer.
     pub fn get(&self, target: &str) -> Response {
         http::send(self.address, "GET", target, &[], b"").expect("an answer")
+    }
+
+    /// Lets it abort before a step of shipping, or not, from the next start on.
+    pub fn abort_at(&mut self, step: Option<&str>) {
+        self.abort_at = step.map(str::to_owned);
     }
 
     /// Lets it put all that it has in memory into blocks in its bucket.
