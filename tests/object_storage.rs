@@ -1,8 +1,6 @@
 //! Buckets of a real S3 server: the same demands as of a folder, and a `tidemark` whose blocks lie
 //! there.
 
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;

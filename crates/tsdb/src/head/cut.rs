@@ -1,8 +1,8 @@
 //! What leaves a head for blocks: closed chunks before an instant, read range by range in the
 //! order of blocks, and dropped once blocks have them.
 //!
-//! Which chunks a cut takes is decided by two bounds: they end before [`CutMark::before`], and
-//! they were put into the chunk files before the cut ([`CutMark::until`]). What arrives later for
+//! Which chunks a cut takes is decided by two bounds: they end before `CutMark::before`, and
+//! they were put into the chunk files before the cut (`CutMark::until`). What arrives later for
 //! the same time lies behind that place, and is left for the next cut.
 
 use std::cmp::Ordering;
