@@ -296,6 +296,16 @@ impl Catalogs {
     pub fn commit(&self, tenant: &TenantId, change: &Change) -> Result<Arc<Catalog>, CatalogError> {
         for _ in 0..MAX_CONFLICTS {
             let current = self.current(tenant)?;
+            if current.version == 0 && self.is_forgotten(tenant, change)? {
+                let rebuilt = self.rebuild(tenant)?;
+                tracing::warn!(
+                    %tenant,
+                    blocks = rebuilt.blocks,
+                    unreadable = rebuilt.unreadable.len(),
+                    "the bucket had blocks and no catalog listed them: it was made anew from them"
+                );
+                continue;
+            }
             let Some(next) = change.apply(&current, self.clock.now_ms()) else {
                 return Ok(current);
             };
@@ -306,6 +316,18 @@ impl Catalogs {
         Err(CatalogError::Busy {
             tenant: tenant.clone(),
         })
+    }
+
+    /// Whether the bucket has blocks of a tenant without a catalog, besides those that are to be
+    /// added: the pointer was lost, and a first version without these blocks would hide them.
+    fn is_forgotten(&self, tenant: &TenantId, change: &Change) -> Result<bool, CatalogError> {
+        let folders = self.bucket.list_folders(&format!("{tenant}/blocks"));
+        let folders = folders.map_err(|error| CatalogError::Bucket {
+            tenant: tenant.clone(),
+            error,
+        })?;
+        let added: HashSet<&str> = change.add.iter().map(BlockEntry::id).collect();
+        Ok(folders.iter().any(|id| !added.contains(id.as_str())))
     }
 
     /// Writes a version and makes it the current one; `None` where another came first.

@@ -8,7 +8,7 @@ use model::tenant::TenantId;
 use model::time::TimestampMs;
 
 use crate::Cleaner;
-use crate::plan::{Action, Listing, Rules, known, plan};
+use crate::plan::{Action, Listing, Rules, is_needless, known, plan};
 
 /// The file of a block that is uploaded last, and so is deleted first.
 const META: &str = "meta.json";
@@ -22,6 +22,26 @@ const MAX_FILES: usize = 10_000;
 /// next one.
 const MAX_DELETED: usize = 10_000;
 
+/// What is left of a tenant after a pass.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Left {
+    /// Removed blocks whose files are still there.
+    pub(crate) removed: usize,
+    /// Blocks in no catalog that are not deleted.
+    pub(crate) kept: usize,
+}
+
+/// What a pass does and finds on the way.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Removed blocks whose files are gone.
+    gone: Vec<String>,
+    /// How many blocks in no catalog were left where they are.
+    kept: usize,
+    /// The first of them, and why.
+    first_kept: Option<(String, String)>,
+}
+
 /// Why a tenant's part of a pass ended early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CleanError {
@@ -34,18 +54,18 @@ pub(crate) enum CleanError {
 }
 
 impl Cleaner {
-    /// Cleans up for a tenant; says how many removed blocks still have files.
+    /// Cleans up for a tenant.
     pub(crate) fn clean(
         &self,
         tenant: &TenantId,
         rules: Rules,
         now: TimestampMs,
-    ) -> Result<usize, CleanError> {
+    ) -> Result<Left, CleanError> {
         let catalog = self.catalogs.current(tenant)?;
         let listing = self.look(tenant)?;
         let actions = plan(&catalog, &listing, rules, now);
         self.expire(tenant, &catalog, &actions, rules)?;
-        let mut gone = Vec::new();
+        let mut progress = Progress::default();
         let mut failure = None;
         for action in actions.into_iter().take(MAX_DELETED) {
             if self.stop.is_cancelled() {
@@ -53,8 +73,10 @@ impl Cleaner {
             }
             let done = match &action {
                 Action::Expire(_) => Ok(()),
-                Action::Delete(block) => self.delete_removed(tenant, block, &mut gone),
-                Action::DeleteOrphan(block) => self.delete_orphan(tenant, block, rules, now),
+                Action::Delete(block) => self.delete_removed(tenant, block, &mut progress),
+                Action::DeleteOrphan(block) => {
+                    self.delete_orphan(tenant, block, rules, now, &mut progress)
+                }
                 Action::DeleteVersion(name) => self.delete_version(tenant, name),
             };
             if let Err(error) = done {
@@ -64,11 +86,25 @@ impl Cleaner {
         }
         // Also after a failure: what is deleted need not be looked for again.
         let forget = Change {
-            forget: gone,
+            forget: progress.gone,
             ..Change::default()
         };
         let catalog = self.catalogs.commit(tenant, &forget)?;
-        failure.map_or(Ok(catalog.removed.len()), Err)
+        if let Some((block, why)) = &progress.first_kept {
+            tracing::warn!(
+                %tenant,
+                blocks = progress.kept,
+                block,
+                why,
+                "blocks that are in no catalog are left where they are; `tidemark catalog rebuild` \
+                 takes in those that can be read"
+            );
+        }
+        let left = Left {
+            removed: catalog.removed.len(),
+            kept: progress.kept,
+        };
+        failure.map_or(Ok(left), Err)
     }
 
     fn look(&self, tenant: &TenantId) -> Result<Listing, CleanError> {
@@ -119,24 +155,25 @@ impl Cleaner {
         &self,
         tenant: &TenantId,
         block: &str,
-        gone: &mut Vec<String>,
+        progress: &mut Progress,
     ) -> Result<(), CleanError> {
         let files = self.files(tenant, block)?;
         self.delete_files(tenant, block, &files)?;
         tracing::info!(%tenant, block, files = files.len(), "files of a removed block deleted");
         self.counters.deleted();
-        gone.push(block.to_owned());
+        progress.gone.push(block.to_owned());
         Ok(())
     }
 
-    /// Deletes a folder that no catalog names, unless somebody wrote to it lately, or it is a whole
-    /// block that can't be read: that one is for people to look at.
+    /// Deletes a folder that no catalog names, unless somebody wrote to it lately, or something
+    /// could be lost with it: that one is for people to look at.
     fn delete_orphan(
         &self,
         tenant: &TenantId,
         block: &str,
         rules: Rules,
         now: TimestampMs,
+        progress: &mut Progress,
     ) -> Result<(), CleanError> {
         let files = self.files(tenant, block)?;
         let newest = files.iter().map(|file| file.modified_ms).max();
@@ -144,18 +181,21 @@ impl Cleaner {
         if newest.is_none_or(|newest| newest > now.saturating_sub(delay)) {
             return Ok(());
         }
-        if let Some(fault) = self.fault_of(tenant, block, &files)? {
-            tracing::warn!(
-                %tenant,
-                block,
-                fault,
-                "block is in no catalog and can't be read: it is left where it is, mend or delete it"
-            );
-            self.counters.kept_orphan();
+        let meta = self.meta_of(tenant, block, &files)?;
+        // It may have been committed since the pass began.
+        let catalog = self.catalogs.current(tenant)?;
+        if known(&catalog).contains(block) {
             return Ok(());
         }
-        // It may have been committed since the pass began.
-        if known(&*self.catalogs.current(tenant)?).contains(block) {
+        let why = match meta {
+            None => None,
+            Some(Err(fault)) => Some(fault),
+            Some(Ok(meta)) if is_needless(&catalog, &meta, rules, now) => None,
+            Some(Ok(_)) => Some("nothing else may hold its samples".to_owned()),
+        };
+        if let Some(why) = why {
+            progress.kept += 1;
+            progress.first_kept.get_or_insert((block.to_owned(), why));
             return Ok(());
         }
         self.delete_files(tenant, block, &files)?;
@@ -169,28 +209,28 @@ impl Cleaner {
         Ok(())
     }
 
-    /// What is wrong with the `meta.json` of a folder that has one.
-    fn fault_of(
+    /// The `meta.json` of a folder that has one, or what is wrong with it.
+    fn meta_of(
         &self,
         tenant: &TenantId,
         block: &str,
         files: &[ObjectInfo],
-    ) -> Result<Option<String>, CleanError> {
+    ) -> Result<Option<Result<BlockMeta, String>>, CleanError> {
         let key = block_key(tenant.as_str(), block, META);
         let Some(meta) = files.iter().find(|file| file.key == key) else {
             return Ok(None);
         };
         if meta.size > MAX_META_BYTES {
-            return Ok(Some(format!("its {META} has {} bytes", meta.size)));
+            return Ok(Some(Err(format!("its {META} has {} bytes", meta.size))));
         }
         let bytes = self.catalogs.bucket().get(&key, MAX_META_BYTES)?;
-        Ok(match BlockMeta::from_json(&bytes, block) {
-            Err(error) => Some(error.to_string()),
+        Ok(Some(match BlockMeta::from_json(&bytes, block) {
+            Err(error) => Err(error.to_string()),
             Ok(meta) if meta.block_id != block || meta.tenant != tenant.as_str() => {
-                Some(format!("its {META} is of another block or tenant"))
+                Err(format!("its {META} is of another block or tenant"))
             }
-            Ok(_) => None,
-        })
+            Ok(meta) => Ok(meta),
+        }))
     }
 
     fn files(&self, tenant: &TenantId, block: &str) -> Result<Vec<ObjectInfo>, CleanError> {

@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use clean::Left;
 use metrics::Counters;
 use plan::Rules;
 use steady::SteadyClock;
@@ -157,7 +158,7 @@ impl Cleaner {
                 return;
             }
         };
-        let mut pending = 0;
+        let mut left = Left::default();
         let mut whole = true;
         for tenant in tenants {
             if self.stop.is_cancelled() {
@@ -169,7 +170,10 @@ impl Cleaner {
             };
             tell(&mut watched.told, &tenant, rules.kept_ms);
             match self.clean(&tenant, rules, now) {
-                Ok(left) => pending += left,
+                Ok(one) => {
+                    left.removed += one.removed;
+                    left.kept += one.kept;
+                }
                 Err(error) => {
                     tracing::warn!(%tenant, %error, "cannot clean the bucket, trying again later");
                     whole = false;
@@ -177,7 +181,7 @@ impl Cleaner {
             }
         }
         if whole {
-            self.counters.done(now, pending);
+            self.counters.done(now, left);
         } else {
             self.counters.failed();
         }

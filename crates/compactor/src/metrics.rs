@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use model::time::TimestampMs;
 
+use crate::clean::Left;
+
 /// What was done so far.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -22,10 +24,11 @@ pub(crate) struct Counters {
 
 impl Counters {
     /// A pass went through all tenants.
-    pub(crate) fn done(&self, now: TimestampMs, pending: usize) {
+    pub(crate) fn done(&self, now: TimestampMs, left: Left) {
         self.done.fetch_add(1, Relaxed);
         self.last_ms.store(now, Relaxed);
-        self.pending.store(pending as u64, Relaxed);
+        self.pending.store(left.removed as u64, Relaxed);
+        self.kept_orphans.store(left.kept as u64, Relaxed);
     }
 
     /// A pass did not, or not for all of them.
@@ -48,10 +51,6 @@ impl Counters {
 
     pub(crate) fn deleted_orphan(&self) {
         self.deleted_orphans.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn kept_orphan(&self) {
-        self.kept_orphans.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn deleted_version(&self) {
@@ -115,9 +114,9 @@ impl Counters {
                 &self.deleted_orphans,
             ),
             (
-                "kept_orphans_total",
-                "counter",
-                "How often a block in no catalog was left as it can't be read.",
+                "kept_orphans",
+                "gauge",
+                "Blocks in no catalog that are left where they are, as something could be lost.",
                 &self.kept_orphans,
             ),
             (

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use block::BlockMeta;
 use block::catalog::Catalog;
 use block::ulid;
 use model::time::TimestampMs;
@@ -36,7 +37,7 @@ pub(crate) enum Action {
     /// Delete the files of a block that was removed.
     Delete(String),
     /// Delete the files of a folder that the catalog does not know, if a look at them shows that
-    /// nobody is writing it.
+    /// nobody is writing it, and that nothing is lost with it.
     DeleteOrphan(String),
     /// Delete an old version of the catalog, by the name of its object.
     DeleteVersion(String),
@@ -80,11 +81,9 @@ pub(crate) fn plan(
 
 /// The blocks whose retention is over.
 fn expired(catalog: &Catalog, rules: Rules, now: TimestampMs) -> impl Iterator<Item = &str> {
-    let oldest = now.saturating_sub(rules.kept_ms);
-    let over = move |end: TimestampMs| rules.kept_ms < i64::MAX && end <= oldest;
     let blocks = catalog.blocks.iter();
     blocks
-        .filter(move |block| over(block.meta.max_time))
+        .filter(move |block| is_over(block.meta.max_time, rules, now))
         .map(|block| block.id())
 }
 
@@ -93,6 +92,26 @@ pub(crate) fn known(catalog: &Catalog) -> HashSet<&str> {
     let blocks = catalog.blocks.iter().map(|block| block.id());
     let removed = catalog.removed.iter().map(|removed| removed.id.as_str());
     blocks.chain(removed).collect()
+}
+
+/// Whether a whole block that the catalog does not list can be deleted without loss: retention is
+/// over, or all that it holds is in blocks that are listed. Anything else may be the only copy of
+/// samples that were acknowledged, of a catalog that lost its memory or an upload that was never
+/// committed.
+pub(crate) fn is_needless(
+    catalog: &Catalog,
+    meta: &BlockMeta,
+    rules: Rules,
+    now: TimestampMs,
+) -> bool {
+    let sources = &meta.sources;
+    let is_copy = !sources.is_empty() && sources.iter().all(|source| catalog.covers(source));
+    is_copy || catalog.covers(&meta.block_id) || is_over(meta.max_time, rules, now)
+}
+
+/// Whether retention is over for what ends at a time.
+fn is_over(end: TimestampMs, rules: Rules, now: TimestampMs) -> bool {
+    rules.kept_ms < i64::MAX && end <= now.saturating_sub(rules.kept_ms)
 }
 
 /// Version and time of an object `<version, 20 digits>-<ulid>.json`; `None`: it is something else.
@@ -105,7 +124,6 @@ fn version_of(name: &str) -> Option<(u64, TimestampMs)> {
 
 #[cfg(test)]
 mod tests {
-    use block::BlockMeta;
     use block::catalog::{BlockEntry, Removed};
 
     use super::*;
@@ -200,6 +218,26 @@ mod tests {
         let catalog = catalog(vec![entry(id(1, 3), NOW)], Vec::new());
         let actions = plan(&catalog, &listing, RULES, NOW);
         assert_eq!(actions, [Action::DeleteOrphan(id(1, 2))]);
+    }
+
+    #[test]
+    fn a_whole_block_goes_only_if_nothing_is_lost() {
+        let with = |number, sources: &[u128], ended_ms| {
+            let mut entry = entry(id(1, number), ended_ms);
+            entry.meta.sources = sources.iter().map(|source| id(1, *source)).collect();
+            entry
+        };
+        let catalog = catalog(vec![with(1, &[], NOW), with(5, &[3, 4], NOW)], Vec::new());
+        let check = |number, sources: &[u128], ended_ms, needless: bool| {
+            let meta = with(number, sources, ended_ms).meta;
+            let found = is_needless(&catalog, &meta, RULES, NOW);
+            assert_eq!(found, needless, "{number} of {sources:?}");
+        };
+        check(2, &[], NOW, false);
+        check(3, &[], NOW, true);
+        check(6, &[1, 3], NOW, true);
+        check(6, &[1, 2], NOW, false);
+        check(2, &[], NOW - 30 * DAY_MS, true);
     }
 
     #[test]

@@ -33,8 +33,8 @@ pub(crate) fn gateway_config(config: &Config) -> store_gateway::Config {
     gateway
 }
 
-/// Opens the bucket and the catalogs. Where this machine has no pointer yet and the bucket has
-/// blocks, their catalogs are made anew.
+/// Opens the bucket and the catalogs. Those of tenants that have blocks in the bucket and no pointer
+/// on this machine are made anew.
 ///
 /// # Errors
 /// Where the bucket does not exist, denies access, or makes no sense. One that is out of reach now
@@ -48,8 +48,8 @@ pub(crate) fn open(
     let reachable = probe(&config, random())?;
     let bucket = Bucket::open(&config)?;
     let catalogs = catalogs(&storage.data_dir, bucket, clock, random)?;
-    if reachable && catalogs.tenants()?.is_empty() {
-        rebuild_all(&catalogs)?;
+    if reachable {
+        rebuild_missing(&catalogs)?;
     }
     Ok(catalogs)
 }
@@ -100,9 +100,20 @@ fn probe(config: &BucketConfig, number: u64) -> anyhow::Result<bool> {
     }
 }
 
-/// Makes the catalogs of all tenants in the bucket anew.
-fn rebuild_all(catalogs: &Catalogs) -> anyhow::Result<()> {
-    for tenant in catalogs.tenants_in_bucket()? {
+/// Makes the catalogs of tenants anew that have a folder in the bucket and no pointer here: of all of
+/// them on a new machine, of the rest where an earlier start did not get to its end.
+fn rebuild_missing(catalogs: &Catalogs) -> anyhow::Result<()> {
+    let known = catalogs.tenants()?;
+    let mut missing = catalogs.tenants_in_bucket()?;
+    missing.retain(|tenant| !known.contains(tenant));
+    for tenant in missing {
+        // A folder of somebody else's is left alone.
+        let blocks = catalogs
+            .bucket()
+            .list_folders(&format!("{tenant}/blocks"))?;
+        if blocks.is_empty() {
+            continue;
+        }
         let rebuilt = catalogs.rebuild(&tenant)?;
         tracing::warn!(
             %tenant,

@@ -174,6 +174,29 @@ fn a_rebuild_mends_the_pointer_unless_a_server_runs() {
     assert!(world.run(&["bucket", "ls"]).unwrap().1.contains(&world.id));
 }
 
+/// As after a start that ended before all tenants had theirs.
+#[test]
+fn a_start_makes_the_catalogs_that_are_missing() {
+    let world = World::new();
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(1));
+    let open = || storage::open(&world.config.storage, &clock, Arc::new(random)).unwrap();
+    let tenant = TenantId::anonymous();
+    let block = open().current(&tenant).unwrap().blocks[0].clone();
+    let change = Change {
+        add: vec![block],
+        ..Change::default()
+    };
+    let other = TenantId::new("other").unwrap();
+    open().commit(&other, &change).unwrap();
+    let pointer = world.folder.path().join("catalog/anonymous.json");
+    std::fs::remove_file(&pointer).unwrap();
+    std::fs::create_dir_all(world.folder.path().join("bucket/stranger/files")).unwrap();
+    let catalogs = open();
+    assert_eq!(catalogs.current(&tenant).unwrap().blocks.len(), 1);
+    assert_eq!(catalogs.current(&other).unwrap().version, 1);
+    assert_eq!(catalogs.tenants().unwrap(), [tenant, other]);
+}
+
 #[test]
 fn a_data_directory_that_is_not_there_is_not_made() {
     let world = World::new();
