@@ -392,8 +392,8 @@ fn while_the_bucket_is_down_writes_go_on() {
     }
     assert_eq!(
         process.shipper.local.counts(),
-        (1, 1),
-        "no more gathers than one cut"
+        (2, 2),
+        "no more gathers than one cut of two ranges"
     );
     world.bucket.set_down(false);
     process.shipper.pass(now, false).unwrap();
