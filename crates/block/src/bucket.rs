@@ -23,8 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use tokio::runtime::Runtime;
@@ -41,6 +40,8 @@ const COALESCE_BYTES: u64 = 256 << 10;
 const REQUEST_BYTES: u64 = 16 << 20;
 /// Parts in which a large file is uploaded, in bytes: S3 takes none below 5 MiB but the last.
 const PART_BYTES: u64 = 8 << 20;
+/// Requests for ranges of one object at once.
+const RANGES_AT_ONCE: usize = 8;
 /// Threads for requests.
 const WORKERS: usize = 2;
 
@@ -241,7 +242,12 @@ impl Bucket {
                             Ok::<_, request::Failure>(bytes)
                         }
                     };
-                    try_join_all(runs.iter().cloned().map(fetch)).await
+                    let runs: Vec<Range<u64>> = runs.to_vec();
+                    let fetched = stream::iter(runs.into_iter().map(fetch));
+                    fetched
+                        .buffered(RANGES_AT_ONCE)
+                        .try_collect::<Vec<_>>()
+                        .await
                 }
             })?
         };

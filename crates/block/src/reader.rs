@@ -118,6 +118,19 @@ impl Block {
         self: &Arc<Self>,
         request: &SelectRequest,
     ) -> Result<Box<dyn SeriesSet>, SelectError> {
+        self.select_among(request, 1)
+    }
+
+    /// As [`Self::select`], for so many sets that are read in step: together they hold no more
+    /// memory than one would.
+    ///
+    /// # Errors
+    /// As of [`Self::select`].
+    pub fn select_among(
+        self: &Arc<Self>,
+        request: &SelectRequest,
+        together: usize,
+    ) -> Result<Box<dyn SeriesSet>, SelectError> {
         let range = request.range;
         let bounds = LookupBounds {
             max_series: request.max_series,
@@ -129,6 +142,7 @@ impl Block {
                 Arc::clone(self),
                 nothing,
                 request,
+                together,
             )));
         }
         let ids = self.matching(&request.matchers, &bounds)?;
@@ -138,6 +152,7 @@ impl Block {
             Arc::clone(self),
             plan,
             request,
+            together,
         )))
     }
 

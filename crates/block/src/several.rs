@@ -28,8 +28,11 @@ pub fn select(
         labels: LabelsNeeded::All,
         ..request.clone()
     };
-    let sets: Result<Vec<_>, _> = blocks.iter().map(|block| block.select(&whole)).collect();
-    Ok(merge(sets?))
+    let together = blocks.len();
+    let sets = blocks
+        .iter()
+        .map(|block| block.select_among(&whole, together));
+    Ok(merge(sets.collect::<Result<Vec<_>, _>>()?))
 }
 
 /// The label sets of blocks that satisfy any of the sets of matchers (no set: all), sorted.

@@ -17,8 +17,10 @@ use crate::error::BlockError;
 use crate::histogram::{Component, FLOAT, join_run};
 use crate::schema::timelines;
 
-/// A batch ends with the series that brings it to so many samples.
+/// The samples of a batch, of all sets that are read in step.
 const BATCH_SAMPLES: usize = 256 << 10;
+/// The least samples of a batch: below, reading by rows would cost more than it gives.
+const LEAST_BATCH_SAMPLES: usize = 4 << 10;
 /// How many timestamps of timelines are kept for the batches to come.
 const MAX_HELD_TIMESTAMPS: usize = 4 << 20;
 
@@ -30,6 +32,8 @@ pub(super) struct BlockSeriesSet {
     needed: LabelsNeeded,
     /// Which series of the plan are still to come.
     left: Range<usize>,
+    /// A batch ends with the series that brings it to so many samples.
+    batch_samples: usize,
     labels: Vec<Labels>,
     /// Which series of the plan `labels` are of.
     labels_at: Range<usize>,
@@ -49,12 +53,19 @@ struct Batch {
 }
 
 impl BlockSeriesSet {
-    pub(super) fn new(block: Arc<Block>, plan: Arc<Plan>, request: &SelectRequest) -> Self {
+    /// A set over a plan; `together` is how many sets are read in step and share memory.
+    pub(super) fn new(
+        block: Arc<Block>,
+        plan: Arc<Plan>,
+        request: &SelectRequest,
+        together: usize,
+    ) -> Self {
         Self {
             block,
             range: request.range,
             needed: request.labels.clone(),
             left: 0..plan.ids.len(),
+            batch_samples: (BATCH_SAMPLES / together.max(1)).max(LEAST_BATCH_SAMPLES),
             plan,
             labels: Vec::new(),
             labels_at: 0..0,
@@ -71,6 +82,7 @@ impl BlockSeriesSet {
             range: self.range,
             needed: self.needed.clone(),
             left,
+            batch_samples: self.batch_samples,
             labels: Vec::new(),
             labels_at: 0..0,
             batch: Batch::default(),
@@ -103,7 +115,7 @@ impl BlockSeriesSet {
     fn load(&mut self, series: usize) -> Result<(), BlockError> {
         let first = self.plan.start(series);
         let (mut end, mut samples) = (series, 0);
-        while end < self.left.end && samples < BATCH_SAMPLES {
+        while end < self.left.end && samples < self.batch_samples {
             let rows = &self.plan.rows[self.plan.start(end)..self.plan.ends[end]];
             samples += rows.iter().map(|row| row.count as usize).sum::<usize>();
             end += 1;
