@@ -39,7 +39,9 @@ impl FormatTime for Rfc3339 {
 /// Sends all that is logged from here on to standard error. A second call changes nothing, so
 /// that several servers can run in one test process.
 pub fn init(config: &LogConfig) {
-    let filter = parse_level(&config.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    // The cache tells at its start that it has no disk, in words that worry without need.
+    let quieted = format!("foyer_storage=warn,{}", config.level);
+    let filter = parse_level(&quieted).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_timer(Rfc3339)
