@@ -371,7 +371,12 @@ impl Table {
             Some(pages.clone()),
         )?;
         let values = usize::try_from(chunk.num_values()).unwrap_or_default();
-        let pages = BoundedPages { pages, values };
+        let repeats = chunk.column_descr().max_rep_level() > 0;
+        let pages = BoundedPages {
+            pages,
+            values,
+            repeats,
+        };
         let descriptor = chunk.column_descr_ptr();
         Ok(get_typed_column_reader(get_column_reader(
             descriptor,

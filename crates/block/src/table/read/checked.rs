@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parquet::basic::Encoding;
 use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
@@ -216,11 +217,81 @@ fn outside(start: u64, length: usize) -> ParquetError {
 pub(super) struct BoundedPages {
     pub(super) pages: SerializedPageReader<FetchedFile>,
     pub(super) values: usize,
+    /// Whether there are repetition levels: they are 0 or 1, as lists of this format do not nest.
+    pub(super) repeats: bool,
+}
+
+impl BoundedPages {
+    /// Sees that a page has the repetition levels it claims. The Parquet library would look for
+    /// the next one for ever.
+    fn check_levels(&self, page: &Page) -> ParquetResult<()> {
+        if !self.repeats {
+            return Ok(());
+        }
+        let levels = match page {
+            Page::DataPage {
+                buf,
+                rep_level_encoding: Encoding::RLE,
+                ..
+            } => buf.split_first_chunk().and_then(|(length, rest)| {
+                let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+                rest.get(..length)
+            }),
+            Page::DataPageV2 {
+                buf,
+                rep_levels_byte_len,
+                ..
+            } => buf.get(..*rep_levels_byte_len as usize),
+            Page::DataPage { .. } => None,
+            Page::DictionaryPage { .. } => return Ok(()),
+        };
+        let claimed = page.num_values() as usize;
+        if levels.is_some_and(|levels| levels_of(levels) >= claimed) {
+            return Ok(());
+        }
+        let what = "a page has fewer repetition levels than it claims";
+        Err(ParquetError::General(what.to_owned()))
+    }
+}
+
+/// How many levels of one bit there are in runs: a header, then either one byte for all of the run
+/// or a byte for each eight of them.
+fn levels_of(mut runs: &[u8]) -> usize {
+    let mut count = 0_usize;
+    loop {
+        let (mut header, mut shift) = (0_u64, 0);
+        loop {
+            let Some((byte, rest)) = runs.split_first() else {
+                return count;
+            };
+            runs = rest;
+            if shift > 28 {
+                return count;
+            }
+            header |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        let length = (header >> 1) as usize;
+        let (levels, bytes) = match header & 1 {
+            0 => (length, 1),
+            _ => (length.min(runs.len()).saturating_mul(8), length),
+        };
+        if runs.is_empty() || length == 0 {
+            return count;
+        }
+        count = count.saturating_add(levels);
+        runs = runs.get(bytes..).unwrap_or_default();
+    }
 }
 
 impl PageReader for BoundedPages {
     fn get_next_page(&mut self) -> ParquetResult<Option<Page>> {
         let page = self.pages.get_next_page()?;
+        page.as_ref()
+            .map_or(Ok(()), |page| self.check_levels(page))?;
         if let Some(page) = &page
             && page.is_data_page()
             && page.num_values() as usize > self.values
@@ -249,5 +320,26 @@ impl Iterator for BoundedPages {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.get_next_page().transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::levels_of;
+
+    #[test]
+    fn levels_are_counted_by_run() {
+        let check =
+            |runs: &[u8], expected: usize| assert_eq!(levels_of(runs), expected, "{runs:?}");
+        check(&[], 0);
+        check(&[20, 1], 10);
+        check(&[5, 0xff, 0x0f], 16);
+        check(&[20, 1, 5, 0xff, 0x0f], 26);
+        check(&[0x80 | 88, 2, 0], 172);
+        // What is cut off, empty or endless counts for nothing.
+        check(&[20], 0);
+        check(&[20, 1, 5], 10);
+        check(&[0, 1, 20, 1], 0);
+        check(&[0xff; 9], 0);
     }
 }
