@@ -227,7 +227,7 @@ impl Shipper {
         }
         // What came late for ranges that were cut already gathers for a while.
         let again = |(last, at): (TimestampMs, TimestampMs)| {
-            before <= last && now.saturating_sub(at) < block_ms / 4
+            before <= last && (0..block_ms / 4).contains(&now.saturating_sub(at))
         };
         (!progress.cut.is_some_and(again)).then_some(before)
     }
@@ -283,6 +283,8 @@ impl Shipper {
         let catalog = self.catalogs.current(tenant)?;
         let meta = one.block.meta();
         if !catalog.covers(one.id()) {
+            // What rotted on this disk must not take the place of what the head still has.
+            one.block.verify()?;
             let bucket = self.catalogs.bucket();
             let mut bytes = 0;
             for file in meta

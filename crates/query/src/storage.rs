@@ -164,9 +164,11 @@ impl ReadService for Storage {
             labels: LabelsNeeded::All,
             ..request.clone()
         };
-        // The first select holds what it may read until the second one does.
-        let sorted = self.head.select_sorted(tenant, &whole)?;
+        // The catalog is read again after the select that is used: what the head has dropped
+        // before that one began may be in blocks of a later version only.
         drop(head);
+        let sorted = self.head.select_sorted(tenant, &whole)?;
+        let blocks = self.blocks(tenant, &[&request.matchers], request.range)?;
         let mut sets = self.ask(blocks, |service, ids| service.select(tenant, ids, &whole))?;
         // What was written first counts: a block's sample before one that came later.
         sets.push(sorted);
