@@ -197,6 +197,9 @@ fn set(config: &Config, one: &Overrides) -> Result<Config, ConfigError> {
         message,
     };
     let mut tree = serde_json::to_value(config).map_err(|e| fail(e.to_string()))?;
+    // Secrets are not shown, so that the tree lacks the one there is.
+    tree["storage"]["bucket"]["secret_access_key"] =
+        Value::String(config.storage.bucket.secret_access_key.0.clone());
     let place = find(&mut tree, &one.key).map_err(fail)?;
     *place = match place {
         Value::Object(_) => {

@@ -116,3 +116,17 @@ fn a_missing_file_is_named() {
         "{error}"
     );
 }
+
+#[test]
+fn flags_leave_a_secret_of_the_file_alone() {
+    let text = "storage:\n  bucket:\n    url: s3://b\n    access_key_id: id\n    secret_access_key: hush\n";
+    let config = from_text(text, &[("log.level", "warn")]).unwrap();
+    assert_eq!(config.storage.bucket.secret_access_key.0, "hush");
+    let flags = [
+        ("storage.bucket.secret_access_key", "other"),
+        ("limits.max_series", "5"),
+    ];
+    let config = from_text(text, &flags).unwrap();
+    assert_eq!(config.storage.bucket.secret_access_key.0, "other");
+    assert_eq!(config.limits.max_series, 5);
+}
