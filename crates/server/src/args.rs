@@ -66,6 +66,7 @@ Flags:
   --config FILE         read this YAML file; ${VAR:default} is replaced from the environment
   --data-dir DIR        storage.data_dir    (./data)
   --bucket-url URL      storage.bucket.url  (the folder `bucket` in the data directory)
+  --block-duration TIME storage.block_duration (2h)
   --http-listen ADDR    server.http_listen  (0.0.0.0:8080)
   --grpc-listen ADDR    server.grpc_listen  (0.0.0.0:9095)
   --log-level LEVEL     log.level           (info)
@@ -81,9 +82,10 @@ Exit codes: 0 done, 1 failed or found damage, 2 wrong configuration or usage.
 ";
 
 /// Flags that set one key.
-const FLAGS: [(&str, &str); 7] = [
+const FLAGS: [(&str, &str); 8] = [
     ("data-dir", "storage.data_dir"),
     ("bucket-url", "storage.bucket.url"),
+    ("block-duration", "storage.block_duration"),
     ("http-listen", "server.http_listen"),
     ("grpc-listen", "server.grpc_listen"),
     ("log-level", "log.level"),
@@ -225,6 +227,8 @@ mod tests {
             "--config",
             "a.yaml",
             "--data-dir=/d",
+            "--bucket-url=s3://b/p",
+            "--block-duration=1h",
             "--http-listen",
             "127.0.0.1:1",
             "--multitenancy",
@@ -243,6 +247,8 @@ mod tests {
             .collect();
         let expected = [
             ("storage.data_dir", "/d"),
+            ("storage.bucket.url", "s3://b/p"),
+            ("storage.block_duration", "1h"),
             ("server.http_listen", "127.0.0.1:1"),
             ("multitenancy", "true"),
             ("limits.max_series", "5"),
