@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use block::Block;
+use block::{Block, BlockError};
 use model::tenant::TenantId;
 use model::time::{TimeRange, TimestampMs};
 use parking_lot::RwLock;
@@ -117,25 +117,50 @@ impl LocalBlocks {
     }
 
     /// The blocks of a tenant with samples in a range, committed or not.
-    pub(crate) fn within(&self, tenant: &TenantId, range: TimeRange) -> Vec<Arc<Block>> {
-        let all = self.of(tenant);
-        let overlap = |one: &&Arc<LocalBlock>| {
+    pub(crate) fn within(&self, tenant: &TenantId, range: TimeRange) -> Vec<Arc<LocalBlock>> {
+        let mut all = self.of(tenant);
+        all.retain(|one| {
             let statistics = &one.block.meta().statistics;
             range.overlaps(statistics.first_t, statistics.last_t)
-        };
-        let blocks = all.iter().filter(overlap);
-        blocks.map(|one| Arc::clone(&one.block)).collect()
+        });
+        all
     }
 
     /// A block that the catalog has.
-    pub(crate) fn committed(&self, tenant: &TenantId, id: &str) -> Option<Arc<Block>> {
+    pub(crate) fn committed(&self, tenant: &TenantId, id: &str) -> Option<Arc<LocalBlock>> {
         let held = self.held.read();
         let one = held.get(tenant)?.iter().find(|one| one.id() == id)?;
-        one.is_committed().then(|| Arc::clone(&one.block))
+        one.is_committed().then(|| Arc::clone(one))
+    }
+
+    /// Forgets a block that can't be read, and leaves its files under another name.
+    pub(crate) fn set_aside(
+        &self,
+        tenant: &TenantId,
+        one: &LocalBlock,
+        error: &BlockError,
+    ) -> io::Result<()> {
+        let aside = one.folder.with_extension("damaged");
+        tracing::error!(
+            %tenant,
+            %error,
+            aside = %aside.display(),
+            "a local block can't be read and is set aside; check the disk"
+        );
+        fs::rename(&one.folder, aside)?;
+        self.forget(tenant, one);
+        Ok(())
     }
 
     /// Forgets a block and removes its files; who reads it goes on reading.
     pub(crate) fn remove(&self, tenant: &TenantId, one: &LocalBlock) -> io::Result<()> {
+        self.forget(tenant, one);
+        // Without it the rest is no block, if the removal ends half way.
+        fs::remove_file(one.folder.join(META))?;
+        fs::remove_dir_all(&one.folder)
+    }
+
+    fn forget(&self, tenant: &TenantId, one: &LocalBlock) {
         let mut held = self.held.write();
         if let Some(blocks) = held.get_mut(tenant) {
             blocks.retain(|other| other.id() != one.id());
@@ -143,16 +168,20 @@ impl LocalBlocks {
                 held.remove(tenant);
             }
         }
-        drop(held);
-        // Without it the rest is no block, if the removal ends half way.
-        fs::remove_file(one.folder.join(META))?;
-        fs::remove_dir_all(&one.folder)
     }
 
-    /// Removes blocks that were committed before an instant; says how many.
-    pub(crate) fn remove_committed_before(&self, before: TimestampMs) -> usize {
+    /// Removes blocks that were committed before an instant, of tenants that do not need them any
+    /// more; says how many.
+    pub(crate) fn remove_committed_before(
+        &self,
+        before: TimestampMs,
+        is_needed: impl Fn(&TenantId) -> bool,
+    ) -> usize {
         let mut removed = 0;
         for tenant in self.tenants() {
+            if is_needed(&tenant) {
+                continue;
+            }
             for one in self.of(&tenant) {
                 let committed_ms = one.committed_ms.load(Ordering::Acquire);
                 if committed_ms == 0 || committed_ms >= before {

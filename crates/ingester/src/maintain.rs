@@ -107,10 +107,7 @@ fn open(
             return None;
         }
     };
-    let ship_config = ShipConfig {
-        block_ms: config.block_duration.0,
-        keep_ms: config.local_block_retention.0,
-    };
+    let ship_config = ShipConfig::new(config.block_duration.0, config.local_block_retention.0);
     let store = Store::open(
         StoreConfig {
             dir: config.data_dir,

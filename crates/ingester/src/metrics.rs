@@ -43,6 +43,16 @@ pub(crate) fn render_shipping(shipper: &Shipper, out: &mut String) {
             "Passes of shipping that failed for a tenant.",
             &counters.failures,
         ),
+        (
+            "unreadable_chunks_total",
+            "Chunks that could not be read and stay in the head, by attempt to ship them.",
+            &counters.unreadable_chunks,
+        ),
+        (
+            "damaged_local_blocks_total",
+            "Blocks on this disk that were set aside because they can't be read.",
+            &counters.damaged_blocks,
+        ),
     ];
     for (name, help, count) in totals {
         header(out, name, "counter", help);

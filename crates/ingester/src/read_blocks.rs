@@ -6,29 +6,93 @@ use block::{Block, several};
 use model::error::ErrorKind;
 use model::exemplar::Exemplar;
 use model::labels::Labels;
-use model::select::{SelectError, SelectRequest, SeriesSet};
+use model::select::{SelectError, SelectRequest, SeriesSamples, SeriesSet};
 use model::tenant::TenantId;
 use wire::service::{BlockReadService, LookupRequest};
 
 use crate::Ingester;
+use crate::blocks::LocalBlock;
+use crate::ship::Shipper;
+
+/// The blocks of a read, to be checked where it finds damage: the bucket has them too.
+#[derive(Clone)]
+struct Copies {
+    shipper: Arc<Shipper>,
+    tenant: TenantId,
+    blocks: Vec<Arc<LocalBlock>>,
+}
+
+impl Copies {
+    /// Sets damaged copies aside, so that who asks again is sent to the bucket.
+    fn look_into(&self, error: SelectError) -> SelectError {
+        if error.kind != ErrorKind::Corrupt {
+            return error;
+        }
+        let damaged = |one: &&Arc<LocalBlock>| self.shipper.check(&self.tenant, one).is_err();
+        if self.blocks.iter().filter(damaged).count() == 0 {
+            return error;
+        }
+        SelectError {
+            kind: ErrorKind::NotFound,
+            ..error
+        }
+    }
+
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&[Arc<Block>]) -> Result<T, SelectError>,
+    ) -> Result<T, SelectError> {
+        let blocks = self.blocks.iter().map(|one| Arc::clone(&one.block));
+        read(&blocks.collect::<Vec<_>>()).map_err(|error| self.look_into(error))
+    }
+}
+
+/// A set of local copies; damage that it comes to is looked into.
+struct CopiesSet {
+    set: Box<dyn SeriesSet>,
+    copies: Copies,
+}
+
+impl SeriesSet for CopiesSet {
+    fn next(&mut self, samples: &mut SeriesSamples) -> Result<Option<Labels>, SelectError> {
+        let next = self.set.next(samples);
+        next.map_err(|error| self.copies.look_into(error))
+    }
+
+    fn remaining(&self) -> Option<usize> {
+        self.set.remaining()
+    }
+
+    fn split(self: Box<Self>, parts: usize) -> Vec<Box<dyn SeriesSet>> {
+        let sets = self.set.split(parts).into_iter();
+        let part = |set| -> Box<dyn SeriesSet> {
+            let copies = self.copies.clone();
+            Box::new(Self { set, copies })
+        };
+        sets.map(part).collect()
+    }
+}
 
 impl Ingester {
-    fn local_block(&self, tenant: &TenantId, id: &str) -> Option<Arc<Block>> {
+    fn local_block(&self, tenant: &TenantId, id: &str) -> Option<Arc<LocalBlock>> {
         self.shipper.get()?.local.committed(tenant, id)
     }
 
-    fn local_blocks(
-        &self,
-        tenant: &TenantId,
-        ids: &[String],
-    ) -> Result<Vec<Arc<Block>>, SelectError> {
-        let find = |id: &String| {
-            self.local_block(tenant, id).ok_or_else(|| SelectError {
-                kind: ErrorKind::NotFound,
-                message: format!("block {id} of tenant {tenant} is not on this disk any more"),
-            })
+    fn copies(&self, tenant: &TenantId, ids: &[String]) -> Result<Copies, SelectError> {
+        let gone = |id: &String| SelectError {
+            kind: ErrorKind::NotFound,
+            message: format!("block {id} of tenant {tenant} is not on this disk any more"),
         };
-        ids.iter().map(find).collect()
+        let find = |id: &String| self.local_block(tenant, id).ok_or_else(|| gone(id));
+        let shipper = self.shipper.get().ok_or_else(|| SelectError {
+            kind: ErrorKind::NotFound,
+            message: format!("the blocks of tenant {tenant} are not open here yet"),
+        })?;
+        Ok(Copies {
+            shipper: Arc::clone(shipper),
+            tenant: tenant.clone(),
+            blocks: ids.iter().map(find).collect::<Result<_, _>>()?,
+        })
     }
 }
 
@@ -43,7 +107,9 @@ impl BlockReadService for Ingester {
         blocks: &[String],
         request: &SelectRequest,
     ) -> Result<Box<dyn SeriesSet>, SelectError> {
-        several::select(&self.local_blocks(tenant, blocks)?, request)
+        let copies = self.copies(tenant, blocks)?;
+        let set = copies.read(|blocks| several::select(blocks, request))?;
+        Ok(Box::new(CopiesSet { set, copies }))
     }
 
     fn series(
@@ -52,8 +118,9 @@ impl BlockReadService for Ingester {
         blocks: &[String],
         request: &LookupRequest,
     ) -> Result<Vec<Labels>, SelectError> {
-        let blocks = self.local_blocks(tenant, blocks)?;
-        several::series(&blocks, &request.matcher_sets, &request.bounds)
+        let (sets, bounds) = (&request.matcher_sets, &request.bounds);
+        self.copies(tenant, blocks)?
+            .read(|blocks| several::series(blocks, sets, bounds))
     }
 
     fn label_names(
@@ -62,8 +129,9 @@ impl BlockReadService for Ingester {
         blocks: &[String],
         request: &LookupRequest,
     ) -> Result<Vec<String>, SelectError> {
-        let blocks = self.local_blocks(tenant, blocks)?;
-        several::label_names(&blocks, &request.matcher_sets, &request.bounds)
+        let (sets, bounds) = (&request.matcher_sets, &request.bounds);
+        self.copies(tenant, blocks)?
+            .read(|blocks| several::label_names(blocks, sets, bounds))
     }
 
     fn label_values(
@@ -73,8 +141,9 @@ impl BlockReadService for Ingester {
         name: &str,
         request: &LookupRequest,
     ) -> Result<Vec<String>, SelectError> {
-        let blocks = self.local_blocks(tenant, blocks)?;
-        several::label_values(&blocks, name, &request.matcher_sets, &request.bounds)
+        let (sets, bounds) = (&request.matcher_sets, &request.bounds);
+        self.copies(tenant, blocks)?
+            .read(|blocks| several::label_values(blocks, name, sets, bounds))
     }
 
     fn exemplars(
@@ -83,12 +152,8 @@ impl BlockReadService for Ingester {
         blocks: &[String],
         request: &LookupRequest,
     ) -> Result<Vec<(Labels, Vec<Exemplar>)>, SelectError> {
-        let blocks = self.local_blocks(tenant, blocks)?;
-        several::exemplars(
-            &blocks,
-            &request.matcher_sets,
-            request.range,
-            &request.bounds,
-        )
+        let (sets, bounds) = (&request.matcher_sets, &request.bounds);
+        self.copies(tenant, blocks)?
+            .read(|blocks| several::exemplars(blocks, sets, request.range, bounds))
     }
 }

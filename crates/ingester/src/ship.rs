@@ -15,9 +15,9 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-use block::BlockError;
 use block::bucket::BucketError;
 use block::catalog::{BlockEntry, CatalogError, Catalogs, Change, NameFilter, block_key};
+use block::{BlockError, MAX_BLOCK_SERIES};
 use model::labels::METRIC_NAME;
 use model::limits::Limits;
 use model::select::{LookupBounds, SelectError};
@@ -25,7 +25,7 @@ use model::tenant::TenantId;
 use model::time::TimestampMs;
 use parking_lot::Mutex;
 use tsdb::head::TenantHead;
-use tsdb::head::cut::{CutError, CutMark};
+use tsdb::head::cut::CutMark;
 use tsdb::store::{LimitsOf, Store};
 
 use crate::blocks::{LocalBlock, LocalBlocks};
@@ -38,6 +38,19 @@ pub(crate) struct ShipConfig {
     pub(crate) block_ms: i64,
     /// How long a block stays on this disk once it is committed, in milliseconds.
     pub(crate) keep_ms: i64,
+    /// Of how many series a block is at most; the rest of a range goes into further ones.
+    pub(crate) max_series: usize,
+}
+
+impl ShipConfig {
+    /// Blocks as large as the format allows.
+    pub(crate) fn new(block_ms: i64, keep_ms: i64) -> Self {
+        Self {
+            block_ms,
+            keep_ms,
+            max_series: MAX_BLOCK_SERIES,
+        }
+    }
 }
 
 /// Ships the heads of one store.
@@ -60,6 +73,10 @@ pub(crate) struct ShipCounters {
     pub(crate) samples: AtomicU64,
     pub(crate) bytes: AtomicU64,
     pub(crate) failures: AtomicU64,
+    /// Chunks that could not be read, and stay in the head; one counts at each attempt.
+    pub(crate) unreadable_chunks: AtomicU64,
+    /// Blocks on this disk that were set aside because they can't be read.
+    pub(crate) damaged_blocks: AtomicU64,
     /// When a block was committed last, in milliseconds; 0: never.
     pub(crate) last_ms: AtomicI64,
 }
@@ -79,9 +96,9 @@ struct Progress {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ShipError {
     #[error(transparent)]
-    Cut(#[from] CutError),
-    #[error(transparent)]
     Block(#[from] BlockError),
+    #[error("{0}; it was set aside, and is written again from the head")]
+    SetAside(BlockError),
     #[error(transparent)]
     Select(#[from] SelectError),
     #[error("{0}")]
@@ -137,9 +154,10 @@ impl Shipper {
         if dropped {
             self.write_down();
         }
-        let removed = self
-            .local
-            .remove_committed_before(now.saturating_sub(self.config.keep_ms));
+        // As long as a head has what a block holds, the copy here tells that a block has it.
+        let is_needed = |tenant: &TenantId| tenants.get(tenant).is_some_and(|p| p.held.is_some());
+        let before = now.saturating_sub(self.config.keep_ms);
+        let removed = self.local.remove_committed_before(before, is_needed);
         if removed > 0 {
             tracing::info!(
                 blocks = removed,
@@ -173,9 +191,13 @@ impl Shipper {
         all: bool,
     ) -> Result<bool, ShipError> {
         let tenant = head.tenant();
-        self.publish_waiting(tenant, now)?;
+        match self.publish_waiting(tenant, now) {
+            // The head has what was in it: it is cut again.
+            Err(ShipError::SetAside(_)) => progress.cut = None,
+            published => published?,
+        }
         let mut dropped = self.drop_held(head, progress)?;
-        if progress.held.is_some() {
+        if progress.held.is_some() && !all {
             // A long query is at work; what it may read is dropped in a later pass.
             return Ok(dropped);
         }
@@ -183,10 +205,12 @@ impl Shipper {
         let Some(before) = self.cut_before(head, progress, &limits, now, all) else {
             return Ok(dropped);
         };
+        // Where writing blocks fails, it is tried again after a while only.
         progress.cut = Some((before, now));
         let (built, mark) = self.build(head, before)?;
         for one in built {
-            self.publish(tenant, &one, now)?;
+            let published = self.publish(tenant, &one, now);
+            published.inspect_err(|_| progress.cut = None)?;
         }
         // Whoever reads the head from here on sees a catalog that has these blocks.
         progress.held = Some((mark, head.next_reader()));
@@ -204,7 +228,7 @@ impl Shipper {
         now: TimestampMs,
         all: bool,
     ) -> Option<TimestampMs> {
-        let (newest, block_ms) = (head.newest(), self.config.block_ms);
+        let (newest, block_ms) = (head.newest().min(now), self.config.block_ms);
         if head.oldest() > newest {
             return None;
         }
@@ -238,15 +262,15 @@ impl Shipper {
         head: &Arc<TenantHead>,
         progress: &mut Progress,
     ) -> Result<bool, ShipError> {
-        let Some((mark, reader)) = progress.held else {
+        let done = |held: &mut (CutMark, u64)| head.readers_are_done_before(held.1);
+        let Some((mark, reader)) = progress.held.take_if(done) else {
             return Ok(false);
         };
-        if !head.readers_are_done_before(reader) {
-            return Ok(false);
+        if let Err(stopped) = self.steps.pass(Step::Drop) {
+            progress.held = Some((mark, reader));
+            return Err(stopped.into());
         }
-        self.steps.pass(Step::Drop)?;
-        let chunks = self.store.drop_cut(head, mark);
-        progress.held = None;
+        let chunks = self.store.drop_cut(head, &mark);
         tracing::debug!(tenant = %head.tenant(), chunks, "the head has dropped what blocks hold");
         Ok(true)
     }
@@ -273,6 +297,16 @@ impl Shipper {
         Ok(())
     }
 
+    /// Checks a block on this disk; one that can't be read is set aside.
+    pub(crate) fn check(&self, tenant: &TenantId, one: &LocalBlock) -> Result<(), ShipError> {
+        let Err(error) = one.block.verify() else {
+            return Ok(());
+        };
+        self.local.set_aside(tenant, one, &error)?;
+        self.counters.damaged_blocks.fetch_add(1, Relaxed);
+        Err(ShipError::SetAside(error))
+    }
+
     /// Uploads a block and commits it. Doing it again does no harm.
     fn publish(
         &self,
@@ -284,7 +318,7 @@ impl Shipper {
         let meta = one.block.meta();
         if !catalog.covers(one.id()) {
             // What rotted on this disk must not take the place of what the head still has.
-            one.block.verify()?;
+            self.check(tenant, one)?;
             let bucket = self.catalogs.bucket();
             let mut bytes = 0;
             for file in meta

@@ -7,7 +7,7 @@
 //! position is made again from the write-ahead log after a restart, so nothing here waits for
 //! the disk: files are synced only for a snapshot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -299,6 +299,16 @@ impl ChunkFiles {
     /// The number of the file that is written to.
     pub fn current(&self) -> u32 {
         self.writer.lock().number
+    }
+
+    /// The numbers of the files that are not written to any more.
+    pub fn before_current(&self) -> BTreeSet<u32> {
+        let current = self.current();
+        let readers = self.readers.read();
+        readers
+            .range(..current)
+            .map(|(number, _)| *number)
+            .collect()
     }
 
     /// Removes the files before the current one that `keep` does not want.

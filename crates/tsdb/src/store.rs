@@ -4,6 +4,7 @@
 //! order means that what a head holds is in the log, so that a duplicate of a sample may be
 //! acknowledged for the sample's sake, and that a failed log write leaves nothing behind.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -73,9 +74,25 @@ pub struct Store {
     appends: RwLock<()>,
     /// One pass of truncation or snapshot at a time.
     maintenance: Mutex<()>,
+    /// Files that wait for readers before they are removed.
+    unused: Mutex<Option<Unused>>,
     _lock: DiskLock,
     scratch: ArrayQueue<Scratch>,
     closed: AtomicBool,
+}
+
+/// Chunk files that no series needs any more, but readers may who began before.
+struct Unused {
+    files: BTreeSet<u32>,
+    /// Of each head the first reader that can't need them.
+    readers: Vec<(Arc<TenantHead>, u64)>,
+}
+
+impl Unused {
+    fn is_read_no_more(&self) -> bool {
+        let mut readers = self.readers.iter();
+        readers.all(|(head, reader)| head.readers_are_done_before(*reader))
+    }
 }
 
 /// What an append needs; used again.
@@ -229,7 +246,7 @@ impl Store {
 
     /// Forgets the chunks of a cut, which committed blocks hold now. The next snapshot is without
     /// them. Returns how many chunks that were.
-    pub fn drop_cut(&self, head: &TenantHead, mark: CutMark) -> usize {
+    pub fn drop_cut(&self, head: &TenantHead, mark: &CutMark) -> usize {
         let _one = self.maintenance.lock();
         head.drop_cut(mark, &self.appends)
     }
@@ -237,10 +254,11 @@ impl Store {
     /// Forgets what lies behind retention and what is idle.
     pub fn truncate(&self) {
         let _one = self.maintenance.lock();
+        let now = self.clock.now_ms();
         for head in self.heads() {
-            let oldest = head
-                .newest()
-                .saturating_sub((self.limits)(&head.tenant).kept_ms());
+            // A sample from the future, of a time when a clock was wrong, makes nothing old.
+            let newest = head.newest().min(now);
+            let oldest = newest.saturating_sub((self.limits)(&head.tenant).kept_ms());
             let Truncated { chunks, series } = head.truncate(oldest, &self.appends);
             if chunks + series > 0 {
                 tracing::info!(tenant = %head.tenant, chunks, series, "truncated head");
@@ -251,16 +269,40 @@ impl Store {
         self.tenants.retain(|_, head| !head.is_unused());
     }
 
-    /// Removes chunk files that no series needs any more. A snapshot should have been written since
-    /// chunks were dropped: what an older one names in vain is left out when it is read.
+    /// Removes chunk files that no series needs any more, and no reader that began when one did. A
+    /// snapshot should have been written since chunks were dropped: what an older one names in
+    /// vain is left out when it is read.
     pub fn remove_unused_files(&self) {
         let _one = self.maintenance.lock();
-        // Chunks that are closed from here on lie in this file or behind.
-        let current = self.files.current();
+        let mut unused = self.unused.lock();
+        if let Some(earlier) = unused.take_if(|unused| unused.is_read_no_more()) {
+            self.files.retain(|file| !earlier.files.contains(&file));
+        }
+        if unused.is_none() {
+            let found = self.find_unused();
+            if found.is_read_no_more() {
+                self.files.retain(|file| !found.files.contains(&file));
+            } else {
+                *unused = Some(found);
+            }
+        }
+    }
+
+    fn find_unused(&self) -> Unused {
         let heads = self.heads();
-        let first = heads.iter().filter_map(|head| head.first_file()).min();
-        self.files
-            .retain(|file| file >= current || first.is_some_and(|first| file >= first));
+        // Chunks that are closed from here on lie in the current file or behind.
+        let mut files = self.files.before_current();
+        let mut needed = BTreeSet::new();
+        heads.iter().for_each(|head| head.needed_files(&mut needed));
+        files.retain(|file| !needed.contains(file));
+        let readers = heads.into_iter().map(|head| {
+            let reader = head.next_reader();
+            (head, reader)
+        });
+        Unused {
+            readers: readers.collect(),
+            files,
+        }
     }
 
     /// Writes a snapshot and drops the log before it, so that a restart reads little.

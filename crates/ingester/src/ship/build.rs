@@ -1,6 +1,8 @@
 //! Writes blocks of what a head is cut of.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use block::merge::{merge, subtract};
 use block::{Block, BlockSpec, BlockWriter, SortKey, slice_ms_for};
@@ -10,13 +12,13 @@ use model::select::{LabelsNeeded, SelectError, SelectRequest, SeriesSamples, Ser
 use model::tenant::TenantId;
 use model::time::{TimeRange, TimestampMs};
 use tsdb::head::TenantHead;
-use tsdb::head::cut::{Cut, CutMark};
+use tsdb::head::cut::{Cut, CutMark, Unreadable};
 
 use super::{ShipError, Shipper, Step, discard};
 use crate::blocks::LocalBlock;
 
 impl Shipper {
-    /// Writes a block for each range of a head before an instant, on this disk.
+    /// Writes blocks for each range of a head before an instant, on this disk.
     pub(super) fn build(
         &self,
         head: &Arc<TenantHead>,
@@ -27,27 +29,47 @@ impl Shipper {
             let mut built = Vec::new();
             for range in cut.ranges() {
                 self.steps.pass(Step::Build)?;
-                built.extend(self.build_one(tenant, cut, *range)?);
+                built.extend(self.build_range(tenant, cut, *range)?);
             }
+            self.tell_unreadable(tenant, &cut.unreadable());
             Ok((built, cut.mark()))
         })
     }
 
-    /// Writes the block of a range, without what blocks on this disk have of it; `None` where they
-    /// have all.
-    fn build_one(
+    fn tell_unreadable(&self, tenant: &TenantId, unreadable: &Unreadable) {
+        if unreadable.chunks > 0 {
+            let counter = &self.counters.unreadable_chunks;
+            counter.fetch_add(unreadable.chunks as u64, Relaxed);
+            tracing::error!(
+                %tenant,
+                chunks = unreadable.chunks,
+                first = unreadable.first,
+                "chunks can't be read: they stay in the head, all others go to blocks; queries of \
+                 their time fail; check the disk"
+            );
+        }
+    }
+
+    /// Writes the blocks of a range, without what blocks on this disk have of it: none where they
+    /// have all, more than one where the range has more series than a block may have.
+    fn build_range(
         &self,
         tenant: &TenantId,
         cut: &Cut<'_>,
         range: TimeRange,
-    ) -> Result<Option<Arc<LocalBlock>>, ShipError> {
-        let id = self.catalogs.new_id();
-        let folder = self.local.place(tenant, &id)?;
-        let mut earlier = Earlier::new(&self.local.within(tenant, range), range)?;
-        let mut writer: Option<BlockWriter> = None;
+    ) -> Result<Vec<Arc<LocalBlock>>, ShipError> {
+        let known = self.local.within(tenant, range);
+        let mut earlier = self.whole(tenant, &known, Earlier::new(&known, range))?;
         let mut left = SeriesSamples::default();
+        let mut writer = RangeWriter {
+            shipper: self,
+            tenant,
+            range,
+            open: None,
+            built: Vec::new(),
+        };
         let sink = |labels: &Labels, samples: &SeriesSamples, exemplars: &[Exemplar]| {
-            let samples = match earlier.of(labels)? {
+            let samples = match self.whole(tenant, &known, earlier.of(labels))? {
                 Some(known) => {
                     left.clone_from(samples);
                     subtract(&mut left, known);
@@ -58,40 +80,121 @@ impl Shipper {
             if samples.is_empty() {
                 return Ok(());
             }
-            if writer.is_none() {
-                let spec = BlockSpec {
-                    id: id.clone(),
-                    tenant: tenant.clone(),
-                    range,
-                    slice_ms: slice_ms_for(range, interval_ms(samples)),
-                    level: 0,
-                    sources: Vec::new(),
-                };
-                writer = Some(BlockWriter::create(&folder, spec)?);
-            }
-            if let Some(writer) = &mut writer {
-                writer.push(labels, samples)?;
-                writer.push_exemplars(labels, exemplars)?;
-            }
-            Ok::<(), ShipError>(())
+            writer.push(labels, samples, exemplars)
         };
-        let written = cut.each(range, sink).and_then(|()| {
-            let Some(writer) = writer else {
-                return Ok(None);
-            };
-            self.steps.pass(Step::Finish)?;
-            writer.finish()?;
-            Ok(Some(Block::open(&folder)?))
-        });
+        let written = cut.each(range, sink).and_then(|()| writer.finish());
         match written {
-            Ok(block) => Ok(block.map(|block| self.local.add(tenant, folder, block))),
+            Ok(()) => Ok(writer.built),
             // A stop stands for a crash: it leaves what a crash would leave.
             Err(error @ ShipError::Stopped(_)) => Err(error),
             Err(error) => {
-                discard(&folder);
+                writer.give_up();
                 Err(error)
             }
         }
+    }
+
+    /// Where blocks on this disk can't be read, sets aside those that are damaged.
+    fn whole<T>(
+        &self,
+        tenant: &TenantId,
+        known: &[Arc<LocalBlock>],
+        read: Result<T, SelectError>,
+    ) -> Result<T, ShipError> {
+        if read.is_err() {
+            for one in known {
+                self.check(tenant, one)?;
+            }
+        }
+        Ok(read?)
+    }
+}
+
+/// Writes the blocks of one range, one after the other.
+struct RangeWriter<'s> {
+    shipper: &'s Shipper,
+    tenant: &'s TenantId,
+    range: TimeRange,
+    open: Option<OpenBlock>,
+    built: Vec<Arc<LocalBlock>>,
+}
+
+/// A block that is being written.
+struct OpenBlock {
+    writer: BlockWriter,
+    folder: PathBuf,
+    series: usize,
+}
+
+impl RangeWriter<'_> {
+    fn push(
+        &mut self,
+        labels: &Labels,
+        samples: &SeriesSamples,
+        exemplars: &[Exemplar],
+    ) -> Result<(), ShipError> {
+        let most = self.shipper.config.max_series;
+        if self.open.as_ref().is_some_and(|open| open.series >= most) {
+            self.finish()?;
+        }
+        let open = match &mut self.open {
+            Some(open) => open,
+            none => none.insert(OpenBlock::begin(
+                self.shipper,
+                self.tenant,
+                self.range,
+                samples,
+            )?),
+        };
+        open.writer.push(labels, samples)?;
+        open.writer.push_exemplars(labels, exemplars)?;
+        open.series += 1;
+        Ok(())
+    }
+
+    /// Makes a block of what was pushed since the last one.
+    fn finish(&mut self) -> Result<(), ShipError> {
+        let Some(OpenBlock { writer, folder, .. }) = self.open.take() else {
+            return Ok(());
+        };
+        self.shipper.steps.pass(Step::Finish)?;
+        let finished = writer.finish().and_then(|_| Block::open(&folder));
+        let block = finished.inspect_err(|_| discard(&folder))?;
+        self.built
+            .push(self.shipper.local.add(self.tenant, folder, block));
+        Ok(())
+    }
+
+    /// Removes what is not whole.
+    fn give_up(self) {
+        if let Some(open) = self.open {
+            discard(&open.folder);
+        }
+    }
+}
+
+impl OpenBlock {
+    fn begin(
+        shipper: &Shipper,
+        tenant: &TenantId,
+        range: TimeRange,
+        first: &SeriesSamples,
+    ) -> Result<Self, ShipError> {
+        let id = shipper.catalogs.new_id();
+        let folder = shipper.local.place(tenant, &id)?;
+        let spec = BlockSpec {
+            id,
+            tenant: tenant.clone(),
+            range,
+            slice_ms: slice_ms_for(range, interval_ms(first)),
+            level: 0,
+            sources: Vec::new(),
+        };
+        Ok(Self {
+            writer: BlockWriter::create(&folder, spec).inspect_err(|_| discard(&folder))?,
+            folder,
+            series: 0,
+        })
     }
 }
 
@@ -112,14 +215,15 @@ struct Earlier {
 }
 
 impl Earlier {
-    fn new(blocks: &[Arc<Block>], range: TimeRange) -> Result<Self, SelectError> {
+    fn new(blocks: &[Arc<LocalBlock>], range: TimeRange) -> Result<Self, SelectError> {
         let request = SelectRequest {
             matchers: Vec::new(),
             range,
             labels: LabelsNeeded::All,
             max_series: 0,
         };
-        let sets: Result<Vec<_>, _> = blocks.iter().map(|block| block.select(&request)).collect();
+        let sets = blocks.iter().map(|one| one.block.select(&request));
+        let sets: Result<Vec<_>, _> = sets.collect();
         let mut earlier = Self {
             set: (!blocks.is_empty()).then_some(merge(sets?)),
             labels: None,

@@ -43,6 +43,8 @@ struct World {
     bucket: Arc<FaultyStore>,
     clock: Arc<ManualClock>,
     random: Arc<AtomicU64>,
+    /// Of how many series a block is at most.
+    max_series: usize,
 }
 
 impl World {
@@ -64,6 +66,7 @@ impl World {
             bucket: FaultyStore::new(Arc::new(store)),
             clock: Arc::new(ManualClock::new(START + 5 * HOUR)),
             random: Arc::default(),
+            max_series: MAX_BLOCK_SERIES,
         }
     }
 
@@ -118,8 +121,8 @@ impl World {
         });
         let catalogs = self.catalogs();
         let config = ShipConfig {
-            block_ms: 2 * HOUR,
-            keep_ms: 6 * HOUR,
+            max_series: self.max_series,
+            ..ShipConfig::new(2 * HOUR, 6 * HOUR)
         };
         let local = Arc::new(LocalBlocks::open(&self.root.join("blocks")).unwrap());
         let shipper = Shipper::new(
@@ -215,8 +218,9 @@ impl Process {
                 before + count,
                 "a sample is in one block only"
             );
-            for name in ["m0", "m1", "m2"] {
-                assert!(entry.metric_names.as_ref().unwrap().may_contain(name));
+            let names = block.label_values(METRIC_NAME, &[], &LookupBounds::default());
+            for name in names.unwrap() {
+                assert!(entry.metric_names.as_ref().unwrap().may_contain(&name));
             }
         }
         points
@@ -423,4 +427,148 @@ fn what_a_query_reads_is_dropped_after_it() {
     process.shipper.pass(now + 1, false).unwrap();
     assert_eq!(process.in_head().len(), 7 * 60);
     assert_eq!(process.all(), acknowledged);
+}
+
+/// Changes a byte in the middle of a file.
+fn damage(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x55;
+    fs::write(path, bytes).unwrap();
+}
+
+/// The only file in a folder.
+fn only_file(folder: &Path) -> std::path::PathBuf {
+    let mut files = fs::read_dir(folder).unwrap();
+    let first = files.next().unwrap().unwrap().path();
+    assert!(files.next().is_none(), "{}", folder.display());
+    first
+}
+
+#[test]
+fn a_chunk_that_cannot_be_read_stops_nothing_else() {
+    let world = World::new();
+    let process = world.start(None);
+    let mut acknowledged = Points::new();
+    process.write(minutes(0, 300), &mut acknowledged);
+    // A snapshot takes the chunks out of the log: their only copy is the file.
+    process.store.snapshot().unwrap();
+    damage(&only_file(&world.root.join("chunks")));
+    let now = world.clock.now_ms();
+    process.shipper.pass(now, true).unwrap();
+    let shipped = process.in_blocks();
+    let missing: Vec<_> = acknowledged
+        .iter()
+        .filter(|(key, _)| !shipped.contains_key(*key))
+        .collect();
+    let series = &missing[0].0.0;
+    assert!(missing.iter().all(|((labels, _), _)| labels == series));
+    assert!((1..=120).contains(&missing.len()), "{}", missing.len());
+    let unreadable = process.shipper.counters.unreadable_chunks.load(Relaxed);
+    assert_eq!(unreadable, 1);
+    // It is not forgotten: who asks for it is told.
+    let head = process.store.head(&tenant()).unwrap();
+    let mut set = head.select(&everything()).unwrap();
+    let error = set.next(&mut SeriesSamples::default()).unwrap_err();
+    assert!(error.message.contains("is damaged"), "{error}");
+    drop(set);
+    process.shipper.pass(now + HOUR, false).unwrap();
+    assert_eq!(process.in_blocks(), shipped);
+}
+
+#[test]
+fn a_waiting_block_that_rots_is_built_again() {
+    let world = World::new();
+    let process = world.start(None);
+    let mut acknowledged = Points::new();
+    process.write(minutes(0, 300), &mut acknowledged);
+    let now = world.clock.now_ms();
+    world.bucket.set_down(true);
+    process.shipper.pass(now, false).unwrap_err();
+    let waiting = process.shipper.local.of(&tenant()).remove(0);
+    damage(&waiting.folder.join("samples-raw.parquet"));
+    world.bucket.set_down(false);
+    process.shipper.pass(now + 1, false).unwrap();
+    process.shipper.pass(now + 2, true).unwrap();
+    assert!(process.in_head().is_empty());
+    assert_eq!(process.in_blocks(), acknowledged);
+    assert!(waiting.folder.with_extension("damaged").exists());
+}
+
+#[test]
+fn a_flush_ships_all_while_a_query_reads() {
+    let world = World::new();
+    let process = world.start(None);
+    let mut acknowledged = Points::new();
+    process.write(minutes(0, 300), &mut acknowledged);
+    let head = process.store.head(&tenant()).unwrap();
+    let now = world.clock.now_ms();
+    let set = head.select(&everything()).unwrap();
+    process.shipper.pass(now, false).unwrap();
+    process.shipper.pass(now + 1, true).unwrap();
+    assert_eq!(process.in_blocks(), acknowledged);
+    drop(set);
+    process.shipper.pass(now + 2, false).unwrap();
+    assert!(process.in_head().is_empty());
+}
+
+#[test]
+fn local_copies_stay_until_the_head_has_dropped_what_they_hold() {
+    let world = World::new();
+    let process = world.start(None);
+    let mut acknowledged = Points::new();
+    process.write(minutes(0, 300), &mut acknowledged);
+    let head = process.store.head(&tenant()).unwrap();
+    let set = head.select(&everything()).unwrap();
+    let now = world.clock.now_ms();
+    process.shipper.pass(now, false).unwrap();
+    process.shipper.pass(now + 7 * HOUR, false).unwrap();
+    assert_eq!(process.shipper.local.counts(), (2, 0));
+    drop(set);
+    process.shipper.pass(now + 7 * HOUR, false).unwrap();
+    // There is only the block of the last hour, which has just been written.
+    assert_eq!(process.shipper.local.counts(), (1, 0));
+    assert!(process.in_head().is_empty());
+    assert_eq!(process.in_blocks(), acknowledged);
+}
+
+#[test]
+fn a_local_copy_that_rots_is_left_for_the_bucket() {
+    let world = World::new();
+    let process = world.start(None);
+    let mut acknowledged = Points::new();
+    process.write(minutes(0, 300), &mut acknowledged);
+    let now = world.clock.now_ms();
+    process.shipper.pass(now, false).unwrap();
+    let copy = process.shipper.local.of(&tenant()).remove(0);
+    damage(&copy.folder.join("samples-raw.parquet"));
+    process.write(minutes(300, 301), &mut acknowledged);
+    process.write(minutes(272, 300).step_by(7), &mut acknowledged);
+    process.shipper.pass(now + 1, true).unwrap();
+    assert!(process.in_head().is_empty());
+    assert_eq!(process.in_blocks(), acknowledged);
+}
+
+#[test]
+fn a_range_of_many_series_becomes_several_blocks() {
+    for stop in [None, Some((Step::Finish, 1)), Some((Step::Commit, 1))] {
+        let world = World {
+            max_series: 3,
+            ..World::new()
+        };
+        let mut acknowledged = Points::new();
+        let process = world.start(stop);
+        process.write(minutes(0, 300), &mut acknowledged);
+        let now = world.clock.now_ms();
+        let _stopped = process.shipper.pass(now, false);
+        drop(process);
+        let process = world.start(None);
+        assert_eq!(process.all(), acknowledged, "{stop:?}");
+        process.shipper.pass(now, true).unwrap();
+        assert!(process.in_head().is_empty());
+        assert_eq!(process.in_blocks(), acknowledged, "{stop:?}");
+        // Seven series in each of three ranges.
+        let blocks = &process.catalogs.current(&tenant()).unwrap().blocks;
+        assert_eq!(blocks.len(), 3 * 3, "{stop:?}");
+    }
 }

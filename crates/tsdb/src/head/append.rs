@@ -44,7 +44,9 @@ impl AppendTimes {
     /// The times for a batch that comes now. Retention bounds how old a sample may be; a wider
     /// out-of-order window widens it.
     pub(crate) fn new(head: &TenantHead, limits: &Limits, now: TimestampMs) -> Self {
-        let newest = head.newest();
+        let latest = now.saturating_add(limits.creation_grace_period.0);
+        // What was taken while a clock was ahead makes nothing old that comes after it.
+        let newest = head.newest().min(latest);
         let window = limits.out_of_order_time_window;
         let back = |by: i64| {
             if newest == TimestampMs::MIN {
@@ -53,14 +55,13 @@ impl AppendTimes {
                 newest.saturating_sub(by)
             }
         };
-        let grace = limits.creation_grace_period.0;
         Self {
             age: AgeLimits {
                 oldest_late: back(window.0),
                 oldest: back(limits.kept_ms()),
                 late_allowed: window.0 > 0,
             },
-            latest: now.saturating_add(grace),
+            latest,
             newest,
             window,
         }

@@ -3,8 +3,10 @@
 //!
 //! Which chunks a cut takes is decided by two bounds: they end before `CutMark::before`, and
 //! they were put into the chunk files before the cut (`CutMark::until`). What arrives later for
-//! the same time lies behind that place, and is left for the next cut.
+//! the same time lies behind that place, and is left for the next cut. A chunk that can't be read
+//! is left in the head, and told of; it keeps nothing else there.
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use parking_lot::RwLock;
 use roaring::RoaringBitmap;
 
 use super::TenantHead;
-use super::select::SeriesReader;
+use super::select::{ReadChunkError, SeriesReader};
 use super::series::{ClosedChunk, MemSeries};
 use crate::postings::NameId;
 
@@ -26,33 +28,38 @@ use crate::postings::NameId;
 const BATCH: usize = 1024;
 
 /// Which chunks a cut takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CutMark {
     /// Those that end before.
     pub(crate) before: TimestampMs,
     /// Those that lie before this position in the chunk files.
     pub(crate) until: u64,
+    /// But not those at these positions: they can't be read.
+    pub(crate) unreadable: BTreeSet<u64>,
 }
 
 impl CutMark {
     pub(crate) fn takes(&self, chunk: &ClosedChunk) -> bool {
-        chunk.last_t < self.before && chunk.place.position() < self.until
+        let position = chunk.place.position();
+        chunk.last_t < self.before && position < self.until && !self.unreadable.contains(&position)
     }
 }
 
-/// A chunk of a cut that can't be read: the tenant, the series, and why.
-#[derive(Debug, thiserror::Error)]
-#[error("tenant {tenant}, series {labels}: {what}")]
-pub struct CutError {
-    tenant: String,
-    labels: String,
-    what: String,
+/// The chunks of a cut that can't be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unreadable {
+    /// How many there are.
+    pub chunks: usize,
+    /// The first one: its series, its place, and why.
+    pub first: String,
 }
 
 /// Chunks that are to become blocks, of a head nothing is removed from meanwhile.
 pub struct Cut<'h> {
     head: &'h TenantHead,
-    mark: CutMark,
+    mark: RefCell<CutMark>,
+    /// Why the first chunk that can't be read can't.
+    first_unreadable: RefCell<String>,
     ranges: Vec<TimeRange>,
     /// The series with such chunks, in the order of blocks: by name, then by all labels.
     series: Vec<u32>,
@@ -66,6 +73,7 @@ impl TenantHead {
         let mark = CutMark {
             before,
             until: self.files.position(),
+            unreadable: BTreeSet::new(),
         };
         let range_ms = self.files.range_ms();
         let mut starts = BTreeSet::new();
@@ -88,7 +96,8 @@ impl TenantHead {
         };
         Cut {
             head: self,
-            mark,
+            mark: RefCell::new(mark),
+            first_unreadable: RefCell::default(),
             ranges: starts.into_iter().map(range).collect(),
             series: self.in_block_order(&refs),
         }
@@ -106,7 +115,7 @@ impl TenantHead {
     }
 
     /// Forgets the chunks of a cut: blocks have them. Returns how many.
-    pub(crate) fn drop_cut(&self, mark: CutMark, appends: &RwLock<()>) -> usize {
+    pub(crate) fn drop_cut(&self, mark: &CutMark, appends: &RwLock<()>) -> usize {
         let mut dropped = 0;
         let mut oldest = TimestampMs::MAX;
         self.appended_oldest.store(TimestampMs::MAX, Relaxed);
@@ -181,9 +190,17 @@ impl TenantHead {
 }
 
 impl Cut<'_> {
-    /// What to hand to `Store::drop_cut` once blocks have it all.
+    /// What to hand to `Store::drop_cut` once blocks have all that was handed out.
     pub fn mark(&self) -> CutMark {
-        self.mark
+        self.mark.borrow().clone()
+    }
+
+    /// The chunks that could not be read so far.
+    pub fn unreadable(&self) -> Unreadable {
+        Unreadable {
+            chunks: self.mark.borrow().unreadable.len(),
+            first: self.first_unreadable.borrow().clone(),
+        }
     }
 
     /// The ranges of time with samples, each a block's; ascending.
@@ -197,11 +214,12 @@ impl Cut<'_> {
     }
 
     /// Hands out each series that has samples in a range, by name and labels, with its samples
-    /// and its exemplars there.
+    /// and its exemplars there. Chunks that can't be read are left out, see
+    /// [`Self::unreadable`].
     ///
     /// # Errors
-    /// Where a chunk can't be read; those of `sink`.
-    pub fn each<E: From<CutError>>(
+    /// Those of `sink`.
+    pub fn each<E>(
         &self,
         range: TimeRange,
         mut sink: impl FnMut(&Labels, &SeriesSamples, &[Exemplar]) -> Result<(), E>,
@@ -216,20 +234,30 @@ impl Cut<'_> {
             let Some(series) = series else {
                 continue;
             };
-            reader.collect_closed(&series.state.lock(), range, |chunk| self.mark.takes(chunk));
-            let read = reader.decode(range, || TimestampMs::MIN, &head.files, &mut samples);
-            let labels = head.index.read().labels(&series.labels);
-            read.map_err(|error| CutError {
-                tenant: head.tenant.to_string(),
-                labels: labels.to_string(),
-                what: error.to_string(),
-            })?;
+            let mark = self.mark.borrow();
+            reader.collect_closed(&series.state.lock(), range, |chunk| mark.takes(chunk));
+            drop(mark);
+            reader.decode_lenient(range, &head.files, &mut samples, |chunk, error| {
+                self.leave(&series, chunk, &error);
+            });
             if !samples.is_empty() {
+                let labels = head.index.read().labels(&series.labels);
                 let found = exemplars.binary_search_by_key(series_ref, |(one, _)| *one);
                 let own = found.map_or(&[][..], |at| exemplars[at].1.as_slice());
                 sink(&labels, &samples, own)?;
             }
         }
         Ok(())
+    }
+
+    /// Leaves a chunk in the head that can't be read.
+    fn leave(&self, series: &MemSeries, chunk: Option<&ClosedChunk>, error: &ReadChunkError) {
+        let mut mark = self.mark.borrow_mut();
+        if mark.unreadable.is_empty() {
+            let labels = self.head.index.read().labels(&series.labels);
+            *self.first_unreadable.borrow_mut() = format!("series {labels}: {error}");
+        }
+        let position = chunk.map(|chunk| chunk.place.position());
+        mark.unreadable.extend(position);
     }
 }

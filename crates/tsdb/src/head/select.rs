@@ -120,21 +120,24 @@ impl SeriesReader {
         self.decode_open(range, out)
     }
 
-    /// As [`Self::decode`], but leaves out chunks that can't be read.
+    /// As [`Self::decode`], but leaves out chunks that can't be read, and tells of each.
     pub(crate) fn decode_lenient(
         &mut self,
         range: TimeRange,
         files: &ChunkFiles,
         out: &mut SeriesSamples,
+        mut unreadable: impl FnMut(Option<&ClosedChunk>, ReadChunkError),
     ) {
         out.clear();
         for chunk in &self.closed {
+            let whole = Lengths::of(out);
             if let Err(error) = decode_closed(chunk, range, files, out) {
-                tracing::warn!(%error, "a chunk cannot be compared with a late sample");
+                whole.restore(out);
+                unreadable(Some(chunk), error);
             }
         }
         if let Err(error) = self.decode_open(range, out) {
-            tracing::warn!(%error, "an open chunk cannot be compared with a late sample");
+            unreadable(None, error);
         }
     }
 
@@ -175,6 +178,28 @@ impl SeriesReader {
             out.starts.clear();
         }
         Ok(())
+    }
+}
+
+/// How long columns were before a chunk was decoded into them.
+struct Lengths {
+    floats: usize,
+    histograms: usize,
+}
+
+impl Lengths {
+    fn of(samples: &SeriesSamples) -> Self {
+        Self {
+            floats: samples.ts.len(),
+            histograms: samples.histograms.len(),
+        }
+    }
+
+    fn restore(&self, samples: &mut SeriesSamples) {
+        samples.ts.truncate(self.floats);
+        samples.values.truncate(self.floats);
+        samples.starts.truncate(self.floats);
+        samples.histograms.truncate(self.histograms);
     }
 }
 

@@ -256,7 +256,9 @@ impl SeriesState {
         let range = model::TimeRange::inclusive(t, t);
         reader.collect(self, range);
         let mut samples = model::select::SeriesSamples::default();
-        reader.decode_lenient(range, files, &mut samples);
+        reader.decode_lenient(range, files, &mut samples, |_, error| {
+            tracing::warn!(%error, "a chunk cannot be compared with a late sample");
+        });
         if let Some(v) = samples.values.first() {
             return Some(Found::Float(*v));
         }

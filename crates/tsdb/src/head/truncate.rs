@@ -1,5 +1,6 @@
 //! What leaves a head: samples behind retention, chunks of idle series, series without samples.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -60,15 +61,12 @@ impl TenantHead {
         result
     }
 
-    /// The first chunk file that this head needs; `None`: it needs none.
-    pub(crate) fn first_file(&self) -> Option<u32> {
-        let mut first = None;
+    /// Adds the chunk files that this head needs.
+    pub(crate) fn needed_files(&self, needed: &mut BTreeSet<u32>) {
         self.each_series(|series| {
             let state = series.state.lock();
-            let files = state.closed.iter().map(|chunk| chunk.place.file);
-            first = first.into_iter().chain(files).min();
+            needed.extend(state.closed.iter().map(|chunk| chunk.place.file));
         });
-        first
     }
 
     fn remove_empty(&self, candidates: &[Arc<MemSeries>], appends: &RwLock<()>) -> usize {

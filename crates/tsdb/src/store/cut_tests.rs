@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use model::labels::Labels;
 use model::select::SeriesSamples;
+use model::time::ManualClock;
 use proptest::prelude::*;
 
 use super::tests::{
-    Builder, MINUTE, NOW, everything, histogram, labels, open, read, tenant, write,
+    Builder, MINUTE, NOW, everything, histogram, labels, open, open_at, read, tenant, write,
 };
 use super::*;
-use crate::head::cut::CutError;
 
 type Points = BTreeMap<(Labels, i64), u64>;
 
@@ -41,18 +41,20 @@ fn cut(store: &Store, before: i64, meanwhile: impl FnOnce()) -> (Points, CutMark
         let mut points = Points::new();
         for range in cut.ranges() {
             let mut last: Option<Labels> = None;
-            let sink =
-                |labels: &Labels, samples: &SeriesSamples, _: &[_]| -> Result<(), CutError> {
-                    let key =
-                        |labels: &Labels| (labels.metric_name().map(str::to_owned), labels.clone());
-                    assert!(last.as_ref().is_none_or(|last| key(last) < key(labels)));
-                    last = Some(labels.clone());
-                    let ts = samples.ts.iter().copied();
-                    let mut all = ts.chain(samples.histograms.iter().map(|point| point.t));
-                    assert!(all.all(|t| range.contains(t)), "{labels} in {range:?}");
-                    add(&mut points, labels, samples);
-                    Ok(())
-                };
+            let sink = |labels: &Labels,
+                        samples: &SeriesSamples,
+                        _: &[_]|
+             -> Result<(), std::convert::Infallible> {
+                let key =
+                    |labels: &Labels| (labels.metric_name().map(str::to_owned), labels.clone());
+                assert!(last.as_ref().is_none_or(|last| key(last) < key(labels)));
+                last = Some(labels.clone());
+                let ts = samples.ts.iter().copied();
+                let mut all = ts.chain(samples.histograms.iter().map(|point| point.t));
+                assert!(all.all(|t| range.contains(t)), "{labels} in {range:?}");
+                add(&mut points, labels, samples);
+                Ok(())
+            };
             cut.each(*range, sink).unwrap();
         }
         (points, cut.mark())
@@ -95,7 +97,7 @@ proptest! {
         let head = store.head(&tenant()).unwrap();
         let reader = head.next_reader();
         prop_assert!(head.readers_are_done_before(reader));
-        store.drop_cut(&head, mark);
+        store.drop_cut(&head, &mark);
         let left = in_head(&store);
         prop_assert!(left.keys().all(|key| !cut_away.contains_key(key)));
         let mut together = cut_away.clone();
@@ -124,4 +126,44 @@ fn a_select_that_runs_keeps_its_samples() {
     assert!(!head.readers_are_done_before(reader));
     drop(set);
     assert!(head.readers_are_done_before(reader));
+}
+
+#[test]
+fn files_stay_as_long_as_a_reader_may_need_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    append(&store, &[(1, -200, false), (2, -100, false)]);
+    store.close().unwrap();
+    drop(store);
+    // What was closed lies in a file that is not written to any more.
+    let store = open(dir.path());
+    append(&store, &[(1, -50, false)]);
+    let head = store.head(&tenant()).unwrap();
+    store.cut(&head, NOW, |_| ());
+    store.snapshot().unwrap();
+    let (files, _) = store.chunk_file_stats();
+    let set = head.select(&everything()).unwrap();
+    let (_, mark) = cut(&store, NOW - 60 * MINUTE, || ());
+    assert_eq!(store.drop_cut(&head, &mark), 2);
+    store.snapshot().unwrap();
+    for _ in 0..2 {
+        store.remove_unused_files();
+        assert_eq!(store.chunk_file_stats().0, files);
+    }
+    drop(set);
+    store.remove_unused_files();
+    assert_eq!(store.chunk_file_stats().0, files - 1);
+}
+
+#[test]
+fn a_sample_of_a_wrong_clock_makes_nothing_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(NOW + 400 * 24 * 60 * MINUTE));
+    let store = open_at(dir.path(), Arc::clone(&clock));
+    let row = |i, t| Builder::default().row(labels(i), &[(t, 1.0)]);
+    write(&store, &row(1, clock.now_ms()));
+    clock.set(NOW);
+    write(&store, &row(2, NOW));
+    store.truncate();
+    assert_eq!(in_head(&store).len(), 2);
 }

@@ -200,6 +200,7 @@ impl Store {
             wal,
             appends: RwLock::new(()),
             maintenance: Mutex::new(()),
+            unused: Mutex::new(None),
             _lock: lock,
             scratch: ArrayQueue::new(SCRATCH),
             closed: AtomicBool::new(false),

@@ -38,7 +38,16 @@ pub(super) fn open(dir: &Path) -> Store {
     open_with(dir, a_day())
 }
 
+/// Opens a store that lives by a clock.
+pub(super) fn open_at(dir: &Path, clock: Arc<ManualClock>) -> Store {
+    open_by(dir, a_day(), clock)
+}
+
 fn open_with(dir: &Path, limits: Limits) -> Store {
+    open_by(dir, limits, Arc::new(ManualClock::new(NOW)))
+}
+
+fn open_by(dir: &Path, limits: Limits, clock: Arc<ManualClock>) -> Store {
     let mut wal = WalConfig::new(dir.join("wal"));
     wal.min_free_bytes = 0;
     wal.segment_bytes = 64 << 10;
@@ -50,7 +59,7 @@ fn open_with(dir: &Path, limits: Limits) -> Store {
     let limits = Arc::new(limits);
     let deps = OpenDeps {
         disk: Arc::new(RealDisk::default()),
-        clock: Arc::new(ManualClock::new(NOW)),
+        clock,
         limits: Arc::new(move |_: &TenantId| Arc::clone(&limits)),
         instance: 7,
     };
