@@ -1,9 +1,11 @@
 //! Buckets of a real S3 server: the same demands as of a folder, and a `tidemark` whose blocks lie
 //! there.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 
 use block::bucket::{Bucket, BucketConfig, Secret, suite};
 use tests::http;
@@ -149,4 +151,77 @@ fn blocks_go_to_an_s3_server_and_are_found_again() {
     let said = String::from_utf8_lossy(&bad.stderr);
     assert_eq!(bad.status.code(), Some(1), "{said}");
     assert!(said.contains("s3://not-there"), "{said}");
+}
+
+/// Hands what comes to one address on to another, from now on.
+fn forward(from: SocketAddr, to: SocketAddr) {
+    let listener = TcpListener::bind(from).unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (Ok(client), Ok(server)) = (client, TcpStream::connect(to)) else {
+                continue;
+            };
+            for (mut from, mut to) in [
+                (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                (server, client),
+            ] {
+                // A connection that breaks is the asker's to open again.
+                thread::spawn(move || drop(io::copy(&mut from, &mut to)));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_new_machine_whose_bucket_is_out_of_reach_does_not_answer_without_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(s3) = S3::start(folder.path()) else {
+        return;
+    };
+    let arguments = |address: SocketAddr| {
+        let endpoint = format!("storage.bucket.endpoint=http://{address}");
+        let settings = [
+            "storage.bucket.url=s3://blocks",
+            endpoint.as_str(),
+            "storage.bucket.access_key_id=id",
+            "storage.bucket.secret_access_key=x",
+        ];
+        let arguments = settings.iter().flat_map(|one| ["--set", one]);
+        arguments.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let now = wait::now_ms();
+    let sample = |value: f64| [Series::new(&[("__name__", "m")]).sample(now - 60_000, value)];
+    let start = |arguments: &[String]| {
+        Tidemark::start(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let first = start(&arguments(s3.address));
+    let answer = first.push(Version::V1, None, &sample(1.0)).unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    first.flush();
+    drop(first);
+
+    let behind = process::free_address();
+    let mut second = start(&arguments(behind));
+    // It takes writes, but does not know which blocks there are.
+    let other = [Series::new(&[("__name__", "n")]).sample(now, 5.0)];
+    let answer = second.push(Version::V1, None, &other).unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let ask = |tidemark: &Tidemark| {
+        let query = ("query", "sum({__name__=~'m|n'})");
+        tidemark.query_api(None).get("/api/v1/query", &[query])
+    };
+    let answer = ask(&second).unwrap();
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.text().contains("not known yet"), "{}", answer.text());
+    forward(behind, s3.address);
+    let answer = wait::until("the blocks to be found", READY_LIMIT, || {
+        let answer = ask(&second).unwrap();
+        (answer.status == 200).then_some(answer)
+    });
+    let value = &answer.json()["data"]["result"][0]["value"][1];
+    assert_eq!(value, "6", "{}", answer.text());
+    // From here on it is known, whether the bucket is there or not.
+    second.kill();
+    second.restart();
+    assert_eq!(ask(&second).unwrap().status, 200);
 }

@@ -13,6 +13,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::error::ErrorKind;
 use model::tenant::TenantId;
@@ -184,6 +185,14 @@ pub enum CatalogError {
         /// What is wrong.
         what: String,
     },
+    /// There is no pointer, and the bucket has not been looked through for blocks yet.
+    #[error(
+        "catalog of tenant {tenant}: it is not known yet which blocks there are: the bucket was out of reach since the start, and this machine has no catalog; try again when the bucket is back"
+    )]
+    NotKnown {
+        /// Whose catalog.
+        tenant: TenantId,
+    },
     /// Others committed again and again in between.
     #[error("catalog of tenant {tenant}: {MAX_CONFLICTS} other commits came in between; try again")]
     Busy {
@@ -197,9 +206,10 @@ impl CatalogError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Bucket { .. } | Self::Pointer { .. } | Self::Busy { .. } => {
-                ErrorKind::Unavailable
-            }
+            Self::Bucket { .. }
+            | Self::Pointer { .. }
+            | Self::NotKnown { .. }
+            | Self::Busy { .. } => ErrorKind::Unavailable,
             Self::Damaged { .. } => ErrorKind::Corrupt,
         }
     }
@@ -223,6 +233,8 @@ pub struct Catalogs {
     pointers: Arc<dyn PointerStore>,
     clock: Arc<dyn Clock>,
     random: Random,
+    /// Whether a tenant without a pointer is known to have no blocks.
+    complete: AtomicBool,
     /// What was read or committed last, by tenant.
     known: Mutex<HashMap<TenantId, Arc<Catalog>>>,
 }
@@ -241,6 +253,7 @@ impl Catalogs {
             pointers,
             clock,
             random,
+            complete: AtomicBool::new(true),
             known: Mutex::default(),
         }
     }
@@ -258,11 +271,29 @@ impl Catalogs {
         ulid::new(self.clock.now_ms(), random)
     }
 
+    /// Tells whether a tenant without a pointer is known to have no blocks, as it is at first.
+    /// Where it is not, its catalog can't be read: an empty one would hide what the bucket has.
+    pub fn set_complete(&self, complete: bool) {
+        self.complete.store(complete, Ordering::Release);
+    }
+
     /// The current version of a tenant's catalog; an empty one where nothing was committed.
     ///
     /// # Errors
-    /// Where it can't be read.
+    /// Where it can't be read, or it is not known whether there is one.
     pub fn current(&self, tenant: &TenantId) -> Result<Arc<Catalog>, CatalogError> {
+        let complete = self.complete.load(Ordering::Acquire);
+        let current = self.load(tenant)?;
+        if current.version == 0 && !complete {
+            return Err(CatalogError::NotKnown {
+                tenant: tenant.clone(),
+            });
+        }
+        Ok(current)
+    }
+
+    /// The version that the pointer names; an empty one where there is none.
+    fn load(&self, tenant: &TenantId) -> Result<Arc<Catalog>, CatalogError> {
         let pointer = self.pointer(tenant)?;
         let Some(pointer) = pointer else {
             return Ok(Arc::new(Catalog {
@@ -295,7 +326,7 @@ impl Catalogs {
     /// Where the next version can't be written or made the current: then the old one still is.
     pub fn commit(&self, tenant: &TenantId, change: &Change) -> Result<Arc<Catalog>, CatalogError> {
         for _ in 0..MAX_CONFLICTS {
-            let current = self.current(tenant)?;
+            let current = self.load(tenant)?;
             if current.version == 0 && self.is_forgotten(tenant, change)? {
                 let rebuilt = self.rebuild(tenant)?;
                 tracing::warn!(

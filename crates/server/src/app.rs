@@ -51,7 +51,9 @@ impl App {
     ) -> anyhow::Result<Arc<Self>> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let limits = limits_of(config)?;
-        let catalogs = storage::open(&config.storage, &clock, Arc::new(random))?;
+        let opened = storage::open(&config.storage, &clock, Arc::new(random))?;
+        let catalogs = Arc::clone(&opened.catalogs);
+        tasks.spawn(opened.look_until_done(stop.clone()));
         let ingester_deps = ingester::Deps {
             catalogs: Arc::clone(&catalogs),
             steps: storage::steps(),

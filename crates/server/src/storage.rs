@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use block::bucket::{Bucket, BucketConfig};
@@ -9,11 +10,14 @@ use block::catalog::{Catalogs, LocalPointers, Random};
 use model::error::ErrorKind;
 use model::quantity::DurationMs;
 use model::time::Clock;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, StorageConfig};
 
 /// How long the first look at the bucket may take.
 const PROBE_TIMEOUT: DurationMs = DurationMs(5_000);
+/// How long after a bucket was out of reach it is looked through again.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The bucket of a configuration: without a URL, a folder in the data directory.
 pub(crate) fn bucket_config(storage: &StorageConfig) -> BucketConfig {
@@ -33,6 +37,14 @@ pub(crate) fn gateway_config(config: &Config) -> store_gateway::Config {
     gateway
 }
 
+/// The catalogs, and what there may be left to learn from the bucket.
+pub(crate) struct Opened {
+    pub(crate) catalogs: Arc<Catalogs>,
+    pointers: Arc<LocalPointers>,
+    /// Whether the bucket was looked through for tenants without a pointer on this machine.
+    looked: bool,
+}
+
 /// Opens the bucket and the catalogs. Those of tenants that have blocks in the bucket and no pointer
 /// on this machine are made anew.
 ///
@@ -43,15 +55,61 @@ pub(crate) fn open(
     storage: &StorageConfig,
     clock: &Arc<dyn Clock>,
     random: Random,
-) -> anyhow::Result<Arc<Catalogs>> {
+) -> anyhow::Result<Opened> {
     let config = bucket_config(storage);
     let reachable = probe(&config, random())?;
     let bucket = Bucket::open(&config)?;
-    let catalogs = catalogs(&storage.data_dir, bucket, clock, random)?;
-    if reachable {
-        rebuild_missing(&catalogs)?;
+    let pointers = Arc::new(LocalPointers::open(&storage.data_dir.join("catalog"))?);
+    let complete = pointers.are_complete_for(bucket.describe());
+    let catalogs = Catalogs::new(
+        bucket,
+        Arc::clone(&pointers) as _,
+        Arc::clone(clock),
+        random,
+    );
+    catalogs.set_complete(complete);
+    let mut opened = Opened {
+        catalogs: Arc::new(catalogs),
+        pointers,
+        looked: false,
+    };
+    opened.looked = reachable && opened.look();
+    Ok(opened)
+}
+
+impl Opened {
+    /// Looks through the bucket until that succeeds, if it is not done.
+    pub(crate) async fn look_until_done(self, stop: CancellationToken) {
+        let opened = Arc::new(self);
+        let mut looked = opened.looked;
+        while !looked {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+            let opened = Arc::clone(&opened);
+            let look = tokio::task::spawn_blocking(move || opened.look());
+            looked = look.await.unwrap_or_default();
+        }
     }
-    Ok(catalogs)
+
+    /// Looks through the bucket for tenants without a pointer here; says whether all was seen.
+    fn look(&self) -> bool {
+        let bucket = self.catalogs.bucket().describe();
+        let found = rebuild_missing(&self.catalogs);
+        let noted = found.and_then(|()| Ok(self.pointers.set_complete_for(bucket)?));
+        if let Err(error) = noted {
+            tracing::error!(
+                bucket,
+                error = format!("{error:#}"),
+                "the bucket can't be looked through for blocks yet: tenants without a catalog on \
+                 this machine can't be queried"
+            );
+            return false;
+        }
+        self.catalogs.set_complete(true);
+        true
+    }
 }
 
 /// The catalogs of a bucket whose pointers lie in a data directory.

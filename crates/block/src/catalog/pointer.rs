@@ -10,6 +10,9 @@ use model::tenant::TenantId;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+/// Names the bucket whose tenants all have their pointers here.
+const COMPLETE: &str = "complete";
+
 /// Points to one version of a tenant's catalog.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,6 +92,21 @@ impl LocalPointers {
         Ok(self.tenants()?.is_empty())
     }
 
+    /// Whether all tenants with blocks in a bucket have had their pointers here once.
+    #[must_use]
+    pub fn are_complete_for(&self, bucket: &str) -> bool {
+        fs::read(self.folder.join(COMPLETE)).is_ok_and(|known| known == bucket.as_bytes())
+    }
+
+    /// Notes that they have.
+    ///
+    /// # Errors
+    /// Where the note can't be written.
+    pub fn set_complete_for(&self, bucket: &str) -> Result<(), PointerError> {
+        let written = self.replace(COMPLETE, bucket.as_bytes());
+        written.map_err(|error| fault(&self.folder.join(COMPLETE), &error))
+    }
+
     fn path(&self, tenant: &TenantId) -> PathBuf {
         self.folder.join(format!("{tenant}.json"))
     }
@@ -107,12 +125,16 @@ impl LocalPointers {
     }
 
     fn write(&self, tenant: &TenantId, pointer: &Pointer) -> io::Result<()> {
-        let path = self.path(tenant);
-        let partial = self.folder.join(format!("{tenant}.json.part"));
+        self.replace(&format!("{tenant}.json"), &serde_json::to_vec(pointer)?)
+    }
+
+    /// Writes a file as a whole, or not at all.
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let partial = self.folder.join(format!("{name}.part"));
         let mut file = File::create(&partial)?;
-        file.write_all(&serde_json::to_vec(pointer)?)?;
+        file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&partial, &path)?;
+        fs::rename(&partial, self.folder.join(name))?;
         File::open(&self.folder)?.sync_all()
     }
 }

@@ -179,7 +179,11 @@ fn a_rebuild_mends_the_pointer_unless_a_server_runs() {
 fn a_start_makes_the_catalogs_that_are_missing() {
     let world = World::new();
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(1));
-    let open = || storage::open(&world.config.storage, &clock, Arc::new(random)).unwrap();
+    let open = || {
+        storage::open(&world.config.storage, &clock, Arc::new(random))
+            .unwrap()
+            .catalogs
+    };
     let tenant = TenantId::anonymous();
     let block = open().current(&tenant).unwrap().blocks[0].clone();
     let change = Change {
