@@ -5,13 +5,14 @@
 //! [`Catalogs`] is what committers and readers hold.
 
 mod codec;
+mod known;
 mod names;
 mod pointer;
 mod rebuild;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::bucket::{Bucket, BucketError};
 use crate::meta::BlockMeta;
 use crate::ulid;
+use known::Known;
 pub use names::NameFilter;
 pub use pointer::{LocalPointers, Pointer, PointerError, PointerStore};
 pub use rebuild::{Rebuilt, Unreadable};
@@ -235,8 +237,8 @@ pub struct Catalogs {
     random: Random,
     /// Whether a tenant without a pointer is known to have no blocks.
     complete: AtomicBool,
-    /// What was read or committed last, by tenant.
-    known: Mutex<HashMap<TenantId, Arc<Catalog>>>,
+    /// What was read or committed last.
+    known: Mutex<Known>,
 }
 
 impl Catalogs {
@@ -301,13 +303,12 @@ impl Catalogs {
                 ..Catalog::default()
             }));
         };
-        let known = self.known.lock().get(tenant).map(Arc::clone);
+        let known = self.known.lock().get(tenant);
         if let Some(known) = known.filter(|known| known.version == pointer.version) {
             return Ok(known);
         }
         let read = Arc::new(codec::read(&self.bucket, tenant, &pointer)?);
-        let mut known = self.known.lock();
-        known.insert(tenant.clone(), Arc::clone(&read));
+        self.known.lock().hold(tenant, &read);
         Ok(read)
     }
 
@@ -378,7 +379,7 @@ impl Catalogs {
             return Ok(None);
         }
         let next = Arc::new(next);
-        self.known.lock().insert(tenant.clone(), Arc::clone(&next));
+        self.known.lock().hold(tenant, &next);
         Ok(Some(next))
     }
 

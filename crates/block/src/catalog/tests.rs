@@ -1,6 +1,7 @@
 //! Commits, conflicts, faults and rebuilding.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use model::time::ManualClock;
 use object_store::memory::InMemory;
@@ -78,8 +79,8 @@ impl World {
         };
         let bucket = Bucket::with_store(Arc::clone(&self.store) as _, &config).unwrap();
         let pointers = Arc::new(LocalPointers::open(&self.folder.path().join("p")).unwrap());
-        let counter = std::sync::atomic::AtomicU64::new(0);
-        let random = move || counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let counter = AtomicU64::new(0);
+        let random = move || counter.fetch_add(1, Ordering::Relaxed);
         Catalogs::new(
             bucket,
             pointers,
