@@ -27,6 +27,7 @@ use crate::schema::{
 use crate::source::{BlockFiles, FolderFiles};
 use crate::table::Table;
 use plan::Plan;
+use series::LabelFilter;
 use set::BlockSeriesSet;
 
 /// An open block. It holds its files' footers and page indexes; everything else is read as asked
@@ -171,7 +172,7 @@ impl Block {
         let mut bytes = 0;
         for part in ids.chunks(series::SERIES_AT_ONCE) {
             bounds.go_on()?;
-            for labels in self.read_labels(part)? {
+            for labels in self.read_labels(part, LabelFilter::All)? {
                 bytes += labels.heap_bytes();
                 found.push(labels);
             }
@@ -202,13 +203,15 @@ impl Block {
         bounds.series(ids.len() as u64)?;
         for part in ids.chunks(series::SERIES_AT_ONCE) {
             bounds.go_on()?;
-            for labels in self.read_labels(part)? {
-                for (name, _) in &labels {
-                    if !names.contains(name) {
-                        names.insert(name.to_owned());
+            let known = names.clone();
+            self.each_labels(part, LabelFilter::Except(&known), |pairs| {
+                for (name, _) in pairs {
+                    if !names.contains(*name) {
+                        names.insert((*name).to_owned());
                     }
                 }
-            }
+                Ok(())
+            })?;
         }
         Ok(names.into_iter().collect())
     }
@@ -224,6 +227,7 @@ impl Block {
         bounds: &LookupBounds,
     ) -> Result<Vec<String>, SelectError> {
         let mut values = BTreeSet::new();
+        let only = [Arc::from(name)];
         let mut bytes = 0;
         if matchers.is_empty() {
             self.each_posting(Some(name), bounds, |_, value| {
@@ -237,12 +241,15 @@ impl Block {
         bounds.series(ids.len() as u64)?;
         for part in ids.chunks(series::SERIES_AT_ONCE) {
             bounds.go_on()?;
-            for labels in self.read_labels(part)? {
-                if let Some(value) = labels.get(name).filter(|value| !values.contains(*value)) {
-                    bytes += value.len();
-                    values.insert(value.to_owned());
+            self.each_labels(part, LabelFilter::Only(&only), |pairs| {
+                for (_, value) in pairs {
+                    if !values.contains(*value) {
+                        bytes += value.len();
+                        values.insert((*value).to_owned());
+                    }
                 }
-            }
+                Ok(())
+            })?;
             bounds.bytes(bytes)?;
         }
         Ok(values.into_iter().collect())

@@ -9,7 +9,7 @@ use model::time::TimeRange;
 use parquet::data_type::{ByteArrayType, DoubleType, Int32Type, Int64Type};
 
 use super::Block;
-use super::series::{SERIES_AT_ONCE, label_pairs};
+use super::series::{LabelFilter, SERIES_AT_ONCE, label_pairs};
 use crate::error::BlockError;
 use crate::schema::exemplars;
 use crate::table::{RowRanges, Table};
@@ -46,7 +46,7 @@ impl Block {
         for part in found.chunks(SERIES_AT_ONCE) {
             bounds.go_on()?;
             let ids: Vec<i32> = part.iter().map(|(id, _)| *id).collect();
-            labels.extend(self.read_labels(&ids)?);
+            labels.extend(self.read_labels(&ids, LabelFilter::All)?);
             bytes += labels[labels.len() - ids.len()..]
                 .iter()
                 .map(Labels::heap_bytes)

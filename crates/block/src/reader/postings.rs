@@ -97,11 +97,31 @@ impl Block {
             }
         }
         if lists > 1 {
-            ids.sort_unstable();
-            ids.dedup();
+            return self.united(&ids);
         }
         if ids.first().is_some_and(|id| *id < 0) || ids.windows(2).any(|two| two[0] >= two[1]) {
             return Err(self.postings.corrupt("its lists do not ascend"));
+        }
+        Ok(ids)
+    }
+
+    /// The ids of several lists, ascending, each once: a bit for each series is quicker than a
+    /// sort.
+    fn united(&self, lists: &[i32]) -> Result<Vec<i32>, BlockError> {
+        let count = usize::try_from(self.meta.statistics.series).unwrap_or_default();
+        let mut words = vec![0_u64; count.div_ceil(64)];
+        for id in lists {
+            let at = usize::try_from(*id).ok().filter(|at| *at < count);
+            let at =
+                at.ok_or_else(|| self.postings.corrupt("it names series that do not exist"))?;
+            words[at / 64] |= 1 << (at % 64);
+        }
+        let mut ids = Vec::with_capacity(lists.len());
+        for (at, mut word) in words.into_iter().enumerate() {
+            while word != 0 {
+                ids.push((at * 64) as i32 + word.trailing_zeros() as i32);
+                word &= word - 1;
+            }
         }
         Ok(ids)
     }

@@ -12,7 +12,7 @@ use parquet::data_type::Int64Type;
 use super::Block;
 use super::plan::{Plan, PlannedRow};
 use super::rows::{DecodedRow, DecodedRows, ROW_COLUMNS, RowValues};
-use super::series::SERIES_AT_ONCE;
+use super::series::{LabelFilter, SERIES_AT_ONCE};
 use crate::error::BlockError;
 use crate::histogram::{Component, FLOAT, join_run};
 use crate::schema::timelines;
@@ -97,18 +97,16 @@ impl BlockSeriesSet {
         }
         if !self.labels_at.contains(&series) {
             let end = self.left.end.min(series + SERIES_AT_ONCE);
-            self.labels = self.block.read_labels(&self.plan.ids[series..end])?;
+            let wanted = match &self.needed {
+                LabelsNeeded::All => LabelFilter::All,
+                LabelsNeeded::Only(names) => LabelFilter::Only(names),
+            };
+            self.labels = self
+                .block
+                .read_labels(&self.plan.ids[series..end], wanted)?;
             self.labels_at = series..end;
         }
-        let labels = self.labels[series - self.labels_at.start].clone();
-        Ok(match &self.needed {
-            LabelsNeeded::All => labels,
-            LabelsNeeded::Only(names) => labels.retain(|name| {
-                names
-                    .binary_search_by(|needed| (**needed).cmp(name))
-                    .is_ok()
-            }),
-        })
+        Ok(self.labels[series - self.labels_at.start].clone())
     }
 
     /// Decodes the rows of the series from `series` on.
