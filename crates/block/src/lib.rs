@@ -4,6 +4,7 @@
 //! files; [`Block`] opens such a folder and answers selects from the pages that hold the answer.
 //! What lies in the files is specified in `docs/formats/block.md`.
 
+mod decoded;
 mod error;
 mod layout;
 mod source;
@@ -23,6 +24,7 @@ pub mod ulid;
 pub mod sizes;
 pub mod families;
 
+pub use decoded::DecodedPages;
 pub use error::BlockError;
 pub use layout::{BlockSpec, slice_ms_for};
 pub use meta::BlockMeta;

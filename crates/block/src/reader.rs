@@ -18,6 +18,7 @@ use model::labels::Labels;
 use model::matcher::Matcher;
 use model::select::{LookupBounds, SelectError, SelectRequest, SeriesSet};
 
+use crate::decoded::DecodedPages;
 use crate::error::{BlockError, Place};
 use crate::layout::{EXEMPLARS, POSTINGS, SAMPLES, SERIES, TIMELINES};
 use crate::meta::{BlockMeta, FileMeta};
@@ -50,8 +51,16 @@ impl Block {
     /// # Errors
     /// Where a file is missing or damaged, or the format's version is not known.
     pub fn open(folder: &Path) -> Result<Self, BlockError> {
+        Self::open_in(folder, None)
+    }
+
+    /// As [`Self::open`], with a place where pages are kept once they are decompressed.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_in(folder: &Path, decoded: Option<Arc<DecodedPages>>) -> Result<Self, BlockError> {
         let meta = BlockMeta::read(folder)?;
-        Self::open_from(meta, Arc::new(FolderFiles::new(folder)))
+        Self::open_from(meta, Arc::new(FolderFiles::new(folder, decoded)))
     }
 
     /// Opens a block of which `meta.json` is known already, from wherever its files are.

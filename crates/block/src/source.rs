@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use crate::decoded::DecodedPages;
+
 /// The files of one block.
 pub trait BlockFiles: fmt::Debug + Send + Sync {
     /// Reads ranges of a file, which ascend; each comes back whole.
@@ -26,6 +28,11 @@ pub trait BlockFiles: fmt::Debug + Send + Sync {
     /// again.
     fn forget(&self, _file: &str, _range: &Range<u64>) {}
 
+    /// Where pages are kept once they are decompressed, if anywhere.
+    fn decoded(&self) -> Option<&DecodedPages> {
+        None
+    }
+
     /// The size of a file in bytes, where it is known without a request.
     ///
     /// # Errors
@@ -38,13 +45,15 @@ pub trait BlockFiles: fmt::Debug + Send + Sync {
 pub(crate) struct FolderFiles {
     folder: PathBuf,
     open: Mutex<HashMap<String, Arc<File>>>,
+    decoded: Option<Arc<DecodedPages>>,
 }
 
 impl FolderFiles {
-    pub(crate) fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path, decoded: Option<Arc<DecodedPages>>) -> Self {
         Self {
             folder: folder.to_owned(),
             open: Mutex::default(),
+            decoded,
         }
     }
 
@@ -78,6 +87,10 @@ impl BlockFiles for FolderFiles {
             }));
         }
         Ok(parts)
+    }
+
+    fn decoded(&self) -> Option<&DecodedPages> {
+        self.decoded.as_deref()
     }
 
     fn size(&self, file: &str) -> io::Result<Option<u64>> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use block::{Block, BlockError};
+use block::{Block, BlockError, DecodedPages};
 use model::tenant::TenantId;
 use model::time::{TimeRange, TimestampMs};
 use parking_lot::RwLock;
@@ -43,13 +43,14 @@ impl LocalBlock {
 #[derive(Debug)]
 pub(crate) struct LocalBlocks {
     folder: PathBuf,
+    decoded: Arc<DecodedPages>,
     held: RwLock<HashMap<TenantId, Vec<Arc<LocalBlock>>>>,
 }
 
 impl LocalBlocks {
     /// Finds the blocks in a folder, which is made where there is none. What an unfinished write
     /// left is removed; a block that can't be read is set aside, under another name.
-    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn open(folder: &Path, decoded: Arc<DecodedPages>) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let mut held: HashMap<TenantId, Vec<Arc<LocalBlock>>> = HashMap::new();
         for (name, tenant_folder) in folders(folder)? {
@@ -60,7 +61,7 @@ impl LocalBlocks {
                 if block::ulid::time_ms(&id).is_none() {
                     continue;
                 }
-                if let Some(found) = open_one(&block_folder)? {
+                if let Some(found) = open_one(&block_folder, &decoded)? {
                     held.entry(tenant.clone())
                         .or_default()
                         .push(Arc::new(found));
@@ -69,6 +70,7 @@ impl LocalBlocks {
         }
         Ok(Self {
             folder: folder.to_owned(),
+            decoded,
             held: RwLock::new(held),
         })
     }
@@ -81,7 +83,12 @@ impl LocalBlocks {
     }
 
     /// Enters a block that was written.
-    pub(crate) fn add(&self, tenant: &TenantId, folder: PathBuf, block: Block) -> Arc<LocalBlock> {
+    pub(crate) fn add(
+        &self,
+        tenant: &TenantId,
+        folder: PathBuf,
+    ) -> Result<Arc<LocalBlock>, BlockError> {
+        let block = Block::open_in(&folder, Some(Arc::clone(&self.decoded)))?;
         let added = Arc::new(LocalBlock {
             folder,
             block: Arc::new(block),
@@ -91,7 +98,7 @@ impl LocalBlocks {
         held.entry(tenant.clone())
             .or_default()
             .push(Arc::clone(&added));
-        added
+        Ok(added)
     }
 
     /// Notes, durably, that the catalog has a block.
@@ -221,13 +228,13 @@ fn folders(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
 }
 
 /// Opens the block in a folder, if there is a whole one.
-fn open_one(folder: &Path) -> io::Result<Option<LocalBlock>> {
+fn open_one(folder: &Path, decoded: &Arc<DecodedPages>) -> io::Result<Option<LocalBlock>> {
     if !folder.join(META).exists() {
         tracing::info!(folder = %folder.display(), "an unfinished block is removed: the log has its samples");
         fs::remove_dir_all(folder)?;
         return Ok(None);
     }
-    let block = match Block::open(folder) {
+    let block = match Block::open_in(folder, Some(Arc::clone(decoded))) {
         Ok(block) => block,
         Err(error) => {
             let aside = folder.with_extension("damaged");

@@ -16,6 +16,7 @@ mod write;
 use std::sync::Arc;
 use std::sync::OnceLock;
 
+use block::DecodedPages;
 use block::catalog::Catalogs;
 use model::error::ErrorKind;
 use model::time::Clock;
@@ -38,6 +39,8 @@ pub struct Deps {
     pub limits: LimitsOf,
     /// Where blocks go, and which of them count.
     pub catalogs: Arc<Catalogs>,
+    /// Pages of blocks that are kept decompressed.
+    pub decoded: Arc<DecodedPages>,
     /// Is asked before each step of shipping.
     pub steps: Steps,
     /// A random number, new for each start of the process.

@@ -98,7 +98,7 @@ fn open(
     wal.segment_bytes = config.segment_size.0;
     wal.min_free_bytes = config.min_free_space.0;
     let blocks = config.data_dir.join("blocks");
-    let local = match LocalBlocks::open(&blocks) {
+    let local = match LocalBlocks::open(&blocks, Arc::clone(&deps.decoded)) {
         Ok(local) => Arc::new(local),
         Err(error) => {
             let what = format!("blocks below {} can't be read: {error}", blocks.display());
@@ -190,6 +190,7 @@ mod tests {
             clock: Arc::new(ManualClock::new(1_000_000)),
             limits: Arc::new(move |_| Arc::clone(&limits)),
             catalogs: crate::ship::tests::catalogs(folder.path()),
+            decoded: Arc::new(block::DecodedPages::new(0)),
             steps: crate::Steps::default(),
             instance: 1,
             tasks: TaskTracker::new(),

@@ -8,6 +8,7 @@ use axum::Router;
 use axum::extract::{Request, State as Shared};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
+use block::DecodedPages;
 use block::catalog::Catalogs;
 use compactor::Cleaner;
 use distributor::Distributor;
@@ -54,8 +55,10 @@ impl App {
         let opened = storage::open(&config.storage, &clock, Arc::new(random))?;
         let catalogs = Arc::clone(&opened.catalogs);
         tasks.spawn(opened.look_until_done(stop.clone()));
+        let decoded = Arc::new(DecodedPages::new(config.storage.decoded_pages.0));
         let ingester_deps = ingester::Deps {
             catalogs: Arc::clone(&catalogs),
+            decoded: Arc::clone(&decoded),
             steps: storage::steps(),
             clock: Arc::clone(&clock),
             limits: Arc::clone(&limits),
@@ -75,8 +78,8 @@ impl App {
             clock: Arc::clone(&clock),
             random: Arc::new(random),
         };
-        let gateway =
-            store_gateway::start(&storage::gateway_config(config), Arc::clone(&catalogs))?;
+        let gateway_config = storage::gateway_config(config);
+        let gateway = store_gateway::start(&gateway_config, Arc::clone(&catalogs), decoded)?;
         let read = query::Storage {
             head: Arc::clone(&ingester) as _,
             catalogs: Arc::clone(&catalogs),

@@ -102,6 +102,8 @@ pub struct StorageConfig {
     pub block_duration: DurationMs,
     /// How long a block stays on this disk once it is in the bucket.
     pub local_block_retention: DurationMs,
+    /// Memory for pages of blocks that are kept decompressed.
+    pub decoded_pages: ByteSize,
     /// Writes are refused while the disk has less room than this.
     pub min_free_space: ByteSize,
     /// How often the head is written down, so that a restart replays little.
@@ -117,6 +119,7 @@ impl Default for StorageConfig {
             bucket: BucketConfig::default(),
             block_duration: DurationMs::minutes(120),
             local_block_retention: DurationMs::minutes(360),
+            decoded_pages: ByteSize(128 << 20),
             min_free_space: ByteSize(64 << 20),
             snapshot_interval: DurationMs::minutes(15),
             wal: WalConfig::default(),

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use block::bucket::{Bucket, BucketConfig};
 use block::catalog::{BlockEntry, Catalogs, Change, LocalPointers, block_key};
 use block::families::{Fleet, HOUR, RANGE, SEED};
-use block::{BlockSpec, BlockWriter, ulid};
+use block::{BlockSpec, BlockWriter, DecodedPages, ulid};
 use model::matcher::{MatchOp, Matcher};
 use model::select::{LabelsNeeded, SelectRequest, SeriesSamples};
 use model::tenant::TenantId;
@@ -56,7 +56,7 @@ fn main() {
         };
         let (mut cold, mut warm, mut row) = (f64::MAX, f64::MAX, String::new());
         for _ in 0..RUNS {
-            let gateway = store_gateway::start(&Config::default(), Arc::clone(&catalogs)).unwrap();
+            let gateway = start(&catalogs);
             let before = counted(&catalogs);
             let (took, (series, samples)) = read(&gateway);
             let after = counted(&catalogs);
@@ -67,6 +67,11 @@ fn main() {
         }
         println!("| {row} | {warm:.1} |");
     }
+}
+
+fn start(catalogs: &Arc<Catalogs>) -> Arc<StoreGateway> {
+    let decoded = Arc::new(DecodedPages::new(128 << 20));
+    store_gateway::start(&Config::default(), Arc::clone(catalogs), decoded).unwrap()
 }
 
 /// Requests made so far, and bytes received.

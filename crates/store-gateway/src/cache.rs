@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use block::DecodedPages;
 use block::bucket::Bucket;
 use bytes::Bytes;
 use foyer::{
@@ -30,13 +31,18 @@ pub struct CacheError(String);
 /// The cache of pages.
 pub(crate) struct PageCache {
     pub(crate) bucket: Arc<Bucket>,
+    pub(crate) decoded: Arc<DecodedPages>,
     cache: HybridCache<u128, Bytes>,
     pub(crate) hits: AtomicU64,
     pub(crate) misses: AtomicU64,
 }
 
 impl PageCache {
-    pub(crate) fn open(config: &Config, bucket: &Arc<Bucket>) -> Result<Self, CacheError> {
+    pub(crate) fn open(
+        config: &Config,
+        bucket: &Arc<Bucket>,
+        decoded: Arc<DecodedPages>,
+    ) -> Result<Self, CacheError> {
         let memory = usize::try_from(config.page_cache.0).unwrap_or(usize::MAX);
         let (folder, disk) = (config.cache_dir.clone(), config.disk_cache.0);
         let opened = bucket.run(open_cache(memory, folder, disk));
@@ -45,6 +51,7 @@ impl PageCache {
             .map_err(CacheError)?;
         Ok(Self {
             bucket: Arc::clone(bucket),
+            decoded,
             cache,
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),

@@ -5,8 +5,8 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use block::BlockFiles;
 use block::catalog::block_key;
+use block::{BlockFiles, DecodedPages};
 use bytes::Bytes;
 
 use crate::cache::PageCache;
@@ -22,6 +22,10 @@ impl BlockFiles for CachedFiles {
     fn read(&self, file: &str, ranges: &[Range<u64>]) -> io::Result<Vec<Bytes>> {
         let key = block_key(&self.tenant, &self.block, file);
         self.pages.read(&key, ranges)
+    }
+
+    fn decoded(&self) -> Option<&DecodedPages> {
+        Some(&self.pages.decoded)
     }
 
     fn forget(&self, file: &str, range: &Range<u64>) {

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use block::catalog::Catalogs;
-use block::{Block, several};
+use block::{Block, DecodedPages, several};
 use model::exemplar::Exemplar;
 use model::labels::Labels;
 use model::quantity::ByteSize;
@@ -60,12 +60,17 @@ pub struct StoreGateway {
     open: OpenBlocks,
 }
 
-/// Starts a store-gateway. It is ready at once, however many blocks there are.
+/// Starts a store-gateway. It is ready at once, however many blocks there are. `decoded` keeps pages
+/// that were decompressed.
 ///
 /// # Errors
 /// Where the disk cache can't be opened.
-pub fn start(config: &Config, catalogs: Arc<Catalogs>) -> Result<Arc<StoreGateway>, CacheError> {
-    let pages = PageCache::open(config, catalogs.bucket())?;
+pub fn start(
+    config: &Config,
+    catalogs: Arc<Catalogs>,
+    decoded: Arc<DecodedPages>,
+) -> Result<Arc<StoreGateway>, CacheError> {
+    let pages = PageCache::open(config, catalogs.bucket(), decoded)?;
     Ok(Arc::new(StoreGateway {
         catalogs,
         pages: Arc::new(pages),

@@ -28,6 +28,12 @@ pub(crate) fn render(pages: &PageCache, open: &OpenBlocks, out: &mut String) {
             pages.memory_bytes(),
         ),
         (
+            "decoded_pages_bytes",
+            "gauge",
+            "Decompressed pages in memory, of local blocks too.",
+            pages.decoded.bytes(),
+        ),
+        (
             "open_blocks",
             "gauge",
             "Blocks whose indexes are in memory.",

@@ -53,7 +53,7 @@ impl World {
     }
 
     fn gateway(&self, config: &Config) -> Arc<StoreGateway> {
-        start(config, Arc::clone(&self.catalogs)).unwrap()
+        start(config, Arc::clone(&self.catalogs), Arc::new(DecodedPages::new(0))).unwrap()
     }
 
     /// Writes a block of some series and uploads it; not committed yet.
@@ -300,7 +300,12 @@ fn ten_thousand_blocks_are_ready_at_once() {
     let before = bucket.requests();
     let catalogs = Catalogs::new(bucket, Arc::new(pointers), clock, Arc::new(|| 5));
     let catalogs = Arc::new(catalogs);
-    let gateway = start(&Config::default(), Arc::clone(&catalogs)).unwrap();
+    let gateway = start(
+        &Config::default(),
+        Arc::clone(&catalogs),
+        Arc::new(DecodedPages::new(0)),
+    )
+    .unwrap();
     assert_eq!(catalogs.current(&tenant()).unwrap().blocks.len(), 10_000);
     let ids = vec![first.id().to_owned()];
     let wanted = request(&[], TimeRange::all());

@@ -16,20 +16,25 @@ use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
-use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::TypePtr;
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
 
 use crate::error::{BlockError, Place};
 use crate::meta::{FileMeta, hex};
 use crate::source::BlockFiles;
-use checked::{BoundedPages, CheckedFile, FetchedFile, pages};
+use checked::{BoundedPages, CheckedFile, Chunk, FetchedFile, pages};
 
 /// The longest tail that is read, in bytes; a file of 1 GiB has about 1 MiB.
 const MAX_TAIL_BYTES: u64 = 64 << 20;
 /// How much of a file is read at once to check all of it.
 const VERIFY_BYTES: u64 = 4 << 20;
+
+/// Names a file by what it holds: its copies, here and in the bucket, have the same name.
+fn file_id(place: &Place, expected: &FileMeta) -> u128 {
+    let parts = [&place.block, &place.file, &expected.checksum];
+    xxh3_128(parts.map(String::as_str).join("/").as_bytes())
+}
 
 /// Ranges of rows of a row group, ascending and apart.
 pub(crate) type RowRanges = Vec<Range<usize>>;
@@ -47,7 +52,7 @@ pub(crate) struct Cells<T> {
 pub(crate) struct Table {
     place: Place,
     file: Arc<CheckedFile>,
-    meta: ParquetMetaData,
+    meta: Arc<ParquetMetaData>,
 }
 
 impl Table {
@@ -91,6 +96,7 @@ impl Table {
             tail,
             tail_offset: expected.tail_offset,
             pages: Vec::new(),
+            id: file_id(&place, expected),
         };
         let mut reader =
             ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
@@ -107,7 +113,11 @@ impl Table {
         // What the tail says is in `meta` now.
         file.tail = Bytes::new();
         let file = Arc::new(file);
-        Ok(Self { place, file, meta })
+        Ok(Self {
+            place,
+            file,
+            meta: Arc::new(meta),
+        })
     }
 
     /// What errors about this file say.
@@ -357,26 +367,21 @@ impl Table {
         group: usize,
         column: usize,
     ) -> ParquetResult<ColumnReaderImpl<T>> {
-        let missing = || ParquetError::General("the page index is missing".to_owned());
-        let index = self.meta.page_index_for_row_group(group);
-        let pages = index.page_locations(column).ok_or_else(missing)?;
         let chunk = self.meta.row_group(group).column(column);
-        let pages = SerializedPageReader::new(
-            Arc::new(FetchedFile {
-                file: Arc::clone(&self.file),
-                pages: fetched.clone(),
-            }),
-            chunk,
-            self.group_rows(group),
-            Some(pages.clone()),
-        )?;
-        let values = usize::try_from(chunk.num_values()).unwrap_or_default();
-        let repeats = chunk.column_descr().max_rep_level() > 0;
-        let pages = BoundedPages {
-            pages,
-            values,
-            repeats,
+        let file = FetchedFile {
+            file: Arc::clone(&self.file),
+            pages: fetched.clone(),
         };
+        let pages = BoundedPages::new(
+            file,
+            Chunk {
+                meta: Arc::clone(&self.meta),
+                group,
+                column,
+                index: self.meta.page_index_for_row_group(group),
+                rows: self.group_rows(group),
+            },
+        )?;
         let descriptor = chunk.column_descr_ptr();
         Ok(get_typed_column_reader(get_column_reader(
             descriptor,

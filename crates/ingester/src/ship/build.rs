@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use block::merge::{merge, subtract};
-use block::{Block, BlockSpec, BlockWriter, SortKey, slice_ms_for};
+use block::{BlockSpec, BlockWriter, SortKey, slice_ms_for};
 use model::exemplar::Exemplar;
 use model::labels::Labels;
 use model::select::{LabelsNeeded, SelectError, SelectRequest, SeriesSamples, SeriesSet};
@@ -158,10 +158,10 @@ impl RangeWriter<'_> {
             return Ok(());
         };
         self.shipper.steps.pass(Step::Finish)?;
-        let finished = writer.finish().and_then(|_| Block::open(&folder));
-        let block = finished.inspect_err(|_| discard(&folder))?;
-        self.built
-            .push(self.shipper.local.add(self.tenant, folder, block));
+        let local = &self.shipper.local;
+        let finished = writer.finish();
+        let added = finished.and_then(|_| local.add(self.tenant, folder.clone()));
+        self.built.push(added.inspect_err(|_| discard(&folder))?);
         Ok(())
     }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 
-use block::Block;
 use block::bucket::faulty::{Fault, FaultyStore};
 use block::bucket::{Bucket, BucketConfig};
 use block::catalog::LocalPointers;
+use block::{Block, DecodedPages};
 use model::exemplar::Exemplar;
 use model::fingerprint::Fingerprint;
 use model::labels::Labels;
@@ -124,7 +124,8 @@ impl World {
             max_series: self.max_series,
             ..ShipConfig::new(2 * HOUR, 6 * HOUR)
         };
-        let local = Arc::new(LocalBlocks::open(&self.root.join("blocks")).unwrap());
+        let decoded = Arc::new(DecodedPages::new(1 << 20));
+        let local = Arc::new(LocalBlocks::open(&self.root.join("blocks"), decoded).unwrap());
         let shipper = Shipper::new(
             config,
             Arc::clone(&store),

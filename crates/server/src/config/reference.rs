@@ -119,6 +119,10 @@ const KEYS: &[(&str, &str)] = &[
         "How long a block stays on this disk once it is in the bucket, so that queries of the last hours need no request.",
     ),
     (
+        "storage.decoded_pages",
+        "Memory for pages of blocks, of this disk and of the bucket, that are kept decompressed; 0: none. More: less processor time for queries that come again.",
+    ),
+    (
         "storage.min_free_space",
         "While the disk has less room than this, writes are refused with 503, and reads go on.",
     ),

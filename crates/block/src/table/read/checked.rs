@@ -9,7 +9,9 @@ use bytes::Bytes;
 use parquet::basic::Encoding;
 use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::metadata::page_index::RowGroupPageIndex;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 use xxhash_rust::xxh3::xxh3_64;
@@ -90,6 +92,8 @@ pub(super) struct CheckedFile {
     pub(super) tail: Bytes,
     pub(super) tail_offset: u64,
     pub(super) pages: Vec<CheckedPage>,
+    /// Names the file among all: the same for each copy of it.
+    pub(super) id: u128,
 }
 
 impl CheckedFile {
@@ -157,6 +161,12 @@ impl CheckedFile {
     pub(super) fn fetch(&self, mut places: Vec<Range<u64>>) -> io::Result<Pages> {
         places.sort_unstable_by_key(|place| place.start);
         places.dedup();
+        if let Some(decoded) = self.files.decoded() {
+            places.retain(|place| !decoded.has(self.id, place.start));
+        }
+        if places.is_empty() {
+            return Ok(Pages::default());
+        }
         let read = self.files.read(&self.name, &places)?;
         let starts = places.iter().map(|place| place.start);
         Ok(Pages(Arc::new(starts.zip(read).collect())))
@@ -212,13 +222,107 @@ fn outside(start: u64, length: usize) -> ParquetError {
     ParquetError::General(format!("{length} bytes at {start} are no page of the file"))
 }
 
-/// Pages of a column chunk. None may claim more values than the chunk has: runs of levels take no
-/// bytes, so that a page could claim any number and take memory for it.
+/// The pages of a column chunk: those that are known decoded, the rest as they are read. None may
+/// claim more values than the chunk has: runs of levels take no bytes, so that a page could claim
+/// any number and take memory for it.
 pub(super) struct BoundedPages {
-    pub(super) pages: SerializedPageReader<FetchedFile>,
-    pub(super) values: usize,
+    file: Arc<FetchedFile>,
+    chunk: Chunk,
+    /// Whether the chunk begins with a dictionary.
+    dictionary: Option<u64>,
+    /// The next page: the dictionary, where there is one, is page 0.
+    next: usize,
+    /// Reads and decompresses; made when it is first needed, as it costs as much as some pages.
+    reader: Option<(SerializedPageReader<FetchedFile>, usize)>,
+    values: usize,
     /// Whether there are repetition levels: they are 0 or 1, as lists of this format do not nest.
-    pub(super) repeats: bool,
+    repeats: bool,
+}
+
+/// A column of a row group.
+pub(super) struct Chunk {
+    pub(super) meta: Arc<ParquetMetaData>,
+    pub(super) group: usize,
+    pub(super) column: usize,
+    pub(super) index: RowGroupPageIndex,
+    pub(super) rows: usize,
+}
+
+impl Chunk {
+    fn column(&self) -> &ColumnChunkMetaData {
+        self.meta.row_group(self.group).column(self.column)
+    }
+
+    fn pages(&self) -> &[PageLocation] {
+        self.index
+            .page_locations(self.column)
+            .map_or(&[], Vec::as_slice)
+    }
+}
+
+impl BoundedPages {
+    pub(super) fn new(file: FetchedFile, chunk: Chunk) -> ParquetResult<Self> {
+        let missing = || ParquetError::General("the page index is missing".to_owned());
+        let column = chunk.column();
+        let (start, _) = extent(column).ok_or_else(missing)?;
+        let first = chunk.pages().first().ok_or_else(missing)?;
+        Ok(Self {
+            dictionary: (u64::try_from(first.offset) != Ok(start)).then_some(start),
+            values: usize::try_from(column.num_values()).unwrap_or_default(),
+            repeats: column.column_descr().max_rep_level() > 0,
+            file: Arc::new(file),
+            next: 0,
+            reader: None,
+            chunk,
+        })
+    }
+
+    /// Where the next page begins; `None` at the end.
+    fn offset(&self) -> Option<u64> {
+        let before = usize::from(self.dictionary.is_some());
+        match (self.next, self.dictionary) {
+            (0, Some(dictionary)) => Some(dictionary),
+            (next, _) => {
+                let page = self.chunk.pages().get(next - before)?;
+                u64::try_from(page.offset).ok()
+            }
+        }
+    }
+
+    /// Reads the next page, and checks it.
+    fn read_next(&mut self) -> ParquetResult<Option<Page>> {
+        if self.reader.is_none() {
+            let pages = SerializedPageReader::new(
+                Arc::clone(&self.file),
+                self.chunk.column(),
+                self.chunk.rows,
+                Some(self.chunk.pages().to_vec()),
+            )?;
+            self.reader = Some((pages, 0));
+        }
+        let Some((reader, at)) = &mut self.reader else {
+            return Ok(None);
+        };
+        while *at < self.next {
+            reader.skip_next_page()?;
+            *at += 1;
+        }
+        let page = reader.get_next_page()?;
+        *at += 1;
+        if let Some(page) = &page {
+            self.check(page)?;
+        }
+        Ok(page)
+    }
+
+    fn check(&self, page: &Page) -> ParquetResult<()> {
+        self.check_levels(page)?;
+        if page.is_data_page() && page.num_values() as usize > self.values {
+            let what = "a page claims more values than its column has";
+            return Err(ParquetError::General(what.to_owned()));
+        }
+        Ok(())
+    }
 }
 
 impl BoundedPages {
@@ -289,29 +393,55 @@ fn levels_of(mut runs: &[u8]) -> usize {
 
 impl PageReader for BoundedPages {
     fn get_next_page(&mut self) -> ParquetResult<Option<Page>> {
-        let page = self.pages.get_next_page()?;
-        page.as_ref()
-            .map_or(Ok(()), |page| self.check_levels(page))?;
-        if let Some(page) = &page
-            && page.is_data_page()
-            && page.num_values() as usize > self.values
-        {
-            let what = "a page claims more values than its column has";
-            return Err(ParquetError::General(what.to_owned()));
-        }
+        let Some(offset) = self.offset() else {
+            return Ok(None);
+        };
+        let file = Arc::clone(&self.file);
+        let decoded = file.file.files.decoded();
+        let known = decoded.and_then(|pages| pages.get(file.file.id, offset));
+        let page = match known {
+            Some(page) => Some(page),
+            None => {
+                let read = self.read_next()?;
+                match (decoded, read) {
+                    (Some(pages), Some(read)) => Some(pages.keep(file.file.id, offset, read)),
+                    (_, read) => read,
+                }
+            }
+        };
+        self.next += 1;
         Ok(page)
     }
 
     fn peek_next_page(&mut self) -> ParquetResult<Option<PageMetadata>> {
-        self.pages.peek_next_page()
+        if self.next == 0 && self.dictionary.is_some() {
+            return Ok(Some(PageMetadata {
+                num_rows: None,
+                num_levels: None,
+                is_dict: true,
+            }));
+        }
+        let at = self.next - usize::from(self.dictionary.is_some());
+        let pages = self.chunk.pages();
+        let row = |page: &PageLocation| usize::try_from(page.first_row_index).unwrap_or_default();
+        Ok(pages.get(at).map(|page| {
+            let end = pages.get(at + 1).map_or(self.chunk.rows, row);
+            PageMetadata {
+                num_rows: Some(end.saturating_sub(row(page))),
+                num_levels: None,
+                is_dict: false,
+            }
+        }))
     }
 
     fn skip_next_page(&mut self) -> ParquetResult<()> {
-        self.pages.skip_next_page()
+        self.next += 1;
+        Ok(())
     }
 
+    /// With a page index, each page begins with a record.
     fn at_record_boundary(&mut self) -> ParquetResult<bool> {
-        self.pages.at_record_boundary()
+        Ok(true)
     }
 }
 
