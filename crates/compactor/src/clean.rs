@@ -165,7 +165,7 @@ impl Cleaner {
         Ok(())
     }
 
-    /// Deletes a folder that no catalog names, unless somebody wrote to it lately, or something
+    /// Deletes a folder that no catalog names, unless somebody writes to it, or will, or something
     /// could be lost with it: that one is for people to look at.
     fn delete_orphan(
         &self,
@@ -179,6 +179,10 @@ impl Cleaner {
         let newest = files.iter().map(|file| file.modified_ms).max();
         let delay = rules.deletion_delay_ms;
         if newest.is_none_or(|newest| newest > now.saturating_sub(delay)) {
+            return Ok(());
+        }
+        // Asked before the catalog: a block that was held and no longer is has been committed.
+        if (self.in_use)(tenant, block) {
             return Ok(());
         }
         let meta = self.meta_of(tenant, block, &files)?;
@@ -196,6 +200,10 @@ impl Cleaner {
         if let Some(why) = why {
             progress.kept += 1;
             progress.first_kept.get_or_insert((block.to_owned(), why));
+            return Ok(());
+        }
+        if self.files(tenant, block)? != files {
+            tracing::info!(%tenant, block, "a block that is in no catalog is being written");
             return Ok(());
         }
         self.delete_files(tenant, block, &files)?;

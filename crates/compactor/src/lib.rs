@@ -33,6 +33,10 @@ use steady::SteadyClock;
 /// The limits of each tenant.
 pub type LimitsOf = Arc<dyn Fn(&TenantId) -> Arc<Limits> + Send + Sync>;
 
+/// Whether a block of a tenant may be held by an ingester that goes on uploading it, by its id. Who
+/// can't tell says yes.
+pub type InUse = Arc<dyn Fn(&TenantId, &str) -> bool + Send + Sync>;
+
 /// How the bucket is kept in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -77,6 +81,8 @@ pub struct Deps {
     pub clock: Arc<dyn Clock>,
     /// The limits of each tenant.
     pub limits: LimitsOf,
+    /// Which blocks are still to be uploaded and committed.
+    pub in_use: InUse,
     /// Where its tasks run.
     pub tasks: TaskTracker,
     /// Ends its tasks.
@@ -89,6 +95,7 @@ pub struct Cleaner {
     catalogs: Arc<Catalogs>,
     clock: Arc<dyn Clock>,
     limits: LimitsOf,
+    in_use: InUse,
     stop: CancellationToken,
     counters: Counters,
     watched: Mutex<Watched>,
@@ -133,6 +140,7 @@ impl Cleaner {
             catalogs: deps.catalogs,
             clock: deps.clock,
             limits: deps.limits,
+            in_use: deps.in_use,
             stop: deps.stop,
             counters: Counters::default(),
             watched: Mutex::default(),

@@ -23,6 +23,9 @@ use super::*;
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
+/// Says which blocks are held; may do something on being asked.
+type Holder = Box<dyn FnMut(&str) -> bool + Send>;
+
 /// A bucket with a tenant, whose clock begins a year ahead of the machine's, so that all that is
 /// uploaded counts as old.
 struct World {
@@ -31,6 +34,8 @@ struct World {
     clock: Arc<ManualClock>,
     cleaner: Cleaner,
     now: i64,
+    /// Is asked in place of an ingester.
+    holder: Arc<Mutex<Holder>>,
     _folder: tempfile::TempDir,
 }
 
@@ -61,10 +66,13 @@ impl World {
             retention: DurationMs(30 * DAY_MS),
             ..Limits::default()
         });
+        let holder: Arc<Mutex<Holder>> = Arc::new(Mutex::new(Box::new(|_| false)));
+        let asked = Arc::clone(&holder);
         let deps = Deps {
             catalogs: Arc::clone(&catalogs),
             clock: Arc::clone(&clock) as _,
             limits: Arc::new(move |_| Arc::clone(&limits)),
+            in_use: Arc::new(move |_, id| (*asked.lock())(id)),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
@@ -74,6 +82,7 @@ impl World {
             catalogs,
             clock,
             now,
+            holder,
             _folder: folder,
         }
     }
@@ -227,6 +236,40 @@ fn an_upload_that_was_resumed_late_is_left_alone() {
     assert!(!world.blocks().contains(&resumed));
 }
 
+/// A block that waits on an ingester's disk for longer than the delay, half uploaded.
+#[test]
+fn an_upload_that_an_ingester_goes_on_with_is_left_alone() {
+    let mut world = World::new();
+    let named = world.upload(9, b"{}");
+    world.commit(&named, world.now);
+    let (held, given_up) = (world.upload(2, b""), world.upload(3, b""));
+    let id = held.clone();
+    *world.holder.lock() = Box::new(move |asked| asked == id);
+    world.pass_after(0);
+    assert!(world.blocks().contains(&held));
+    assert!(!world.blocks().contains(&given_up));
+    *world.holder.lock() = Box::new(|_| false);
+    world.pass_after(0);
+    assert!(!world.blocks().contains(&held));
+}
+
+/// An ingester of another process can't be asked, but what it writes is seen.
+#[test]
+fn an_upload_that_goes_on_during_the_pass_is_left_alone() {
+    let mut world = World::new();
+    let named = world.upload(9, b"{}");
+    world.commit(&named, world.now);
+    let resumed = world.upload(2, b"");
+    let bucket = Arc::clone(world.catalogs.bucket());
+    *world.holder.lock() = Box::new(move |id| {
+        let key = block_key("t", id, "series.parquet");
+        bucket.put(&key, Bytes::from_static(b"series")).unwrap();
+        false
+    });
+    world.pass_after(0);
+    assert!(world.blocks().contains(&resumed));
+}
+
 #[test]
 fn old_versions_go() {
     let mut world = World::new();
@@ -291,6 +334,7 @@ async fn the_loop_ends_with_the_process() {
         catalogs: Arc::clone(&world.catalogs),
         clock: Arc::clone(&world.clock) as _,
         limits: Arc::new(move |_| Arc::clone(&limits)),
+        in_use: Arc::new(|_, _| false),
         tasks: tasks.clone(),
         stop: stop.clone(),
     };

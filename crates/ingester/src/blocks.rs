@@ -3,6 +3,9 @@
 //!
 //! `blocks/<tenant>/<ulid>/` is one block; a file `committed` in it tells that the catalog has it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -132,6 +135,13 @@ impl LocalBlocks {
         let held = self.held.read();
         let one = held.get(tenant)?.iter().find(|one| one.id() == id)?;
         one.is_committed().then(|| Arc::clone(&one.block))
+    }
+
+    /// Whether a block is here and not committed yet.
+    pub(crate) fn is_waiting(&self, tenant: &TenantId, id: &str) -> bool {
+        let held = self.held.read();
+        let mut blocks = held.get(tenant).into_iter().flatten();
+        blocks.any(|one| one.id() == id && !one.is_committed())
     }
 
     /// Forgets a block and removes its files; who reads it goes on reading.
