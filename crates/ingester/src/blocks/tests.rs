@@ -1,5 +1,7 @@
 //! What a start makes of the folders it finds.
 
+use std::os::unix::fs::symlink;
+
 use super::*;
 
 /// The block of the golden files.
@@ -37,4 +39,43 @@ fn a_block_waits_until_it_is_committed() {
     let again = LocalBlocks::open(root.path()).unwrap();
     assert!(!again.is_waiting(&tenant(), ID));
     assert_eq!(again.counts(), (1, 0));
+}
+
+#[test]
+fn what_is_damaged_is_set_aside() {
+    let check = |damage: &dyn Fn(&Path)| {
+        let (root, folder) = with_a_block();
+        damage(&folder);
+        let blocks = LocalBlocks::open(root.path()).unwrap();
+        assert_eq!(blocks.counts(), (0, 0));
+        assert!(!folder.exists() && folder.with_extension("damaged").exists());
+    };
+    check(&|folder| fs::write(folder.join(META), "{}").unwrap());
+    check(&|folder| fs::write(folder.join(META), r#"{"format_version":99}"#).unwrap());
+    check(&|folder| fs::write(folder.join("series.parquet"), "short").unwrap());
+    check(&|folder| fs::remove_file(folder.join("series.parquet")).unwrap());
+}
+
+/// A disk or a limit that keeps a file from being read says nothing about its bytes.
+#[test]
+fn a_block_that_cannot_be_read_now_stays_where_it_is() {
+    for file in [META, "series.parquet", COMMITTED] {
+        let (root, folder) = with_a_block();
+        let path = folder.join(file);
+        let kept = folder.join("kept");
+        if path.exists() {
+            fs::rename(&path, &kept).unwrap();
+        }
+        // Any look at it fails.
+        symlink(&path, &path).unwrap();
+        let failure = LocalBlocks::open(root.path()).unwrap_err().to_string();
+        assert!(failure.contains(ID), "{failure}");
+        assert!(failure.contains(file), "{failure}");
+        fs::remove_file(&path).unwrap();
+        if kept.exists() {
+            fs::rename(&kept, &path).unwrap();
+        }
+        let blocks = LocalBlocks::open(root.path()).unwrap();
+        assert!(blocks.is_waiting(&tenant(), ID), "{file}");
+    }
 }
