@@ -9,6 +9,7 @@ use model::time::TimestampMs;
 
 use crate::Cleaner;
 use crate::plan::{Action, Listing, Rules, is_needless, known, plan};
+use crate::steady::Now;
 
 /// The file of a block that is uploaded last, and so is deleted first.
 const META: &str = "meta.json";
@@ -59,7 +60,7 @@ impl Cleaner {
         &self,
         tenant: &TenantId,
         rules: Rules,
-        now: TimestampMs,
+        now: Now,
     ) -> Result<Left, CleanError> {
         let catalog = self.catalogs.current(tenant)?;
         let listing = self.look(tenant)?;
@@ -75,7 +76,7 @@ impl Cleaner {
                 Action::Expire(_) => Ok(()),
                 Action::Delete(block) => self.delete_removed(tenant, block, &mut progress),
                 Action::DeleteOrphan(block) => {
-                    self.delete_orphan(tenant, block, rules, now, &mut progress)
+                    self.delete_orphan(tenant, block, rules, now.proven, &mut progress)
                 }
                 Action::DeleteVersion(name) => self.delete_version(tenant, name),
             };
