@@ -1,6 +1,8 @@
 //! Buckets of a real S3 server: the same demands as of a folder, and a `tidemark` whose blocks lie
 //! there.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;

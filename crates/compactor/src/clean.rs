@@ -9,6 +9,7 @@ use model::time::TimestampMs;
 
 use crate::Cleaner;
 use crate::plan::{Action, Listing, Rules, is_needless, known, plan};
+use crate::steady::Now;
 
 /// The file of a block that is uploaded last, and so is deleted first.
 const META: &str = "meta.json";
@@ -59,7 +60,7 @@ impl Cleaner {
         &self,
         tenant: &TenantId,
         rules: Rules,
-        now: TimestampMs,
+        now: Now,
     ) -> Result<Left, CleanError> {
         let catalog = self.catalogs.current(tenant)?;
         let listing = self.look(tenant)?;
@@ -75,7 +76,7 @@ impl Cleaner {
                 Action::Expire(_) => Ok(()),
                 Action::Delete(block) => self.delete_removed(tenant, block, &mut progress),
                 Action::DeleteOrphan(block) => {
-                    self.delete_orphan(tenant, block, rules, now, &mut progress)
+                    self.delete_orphan(tenant, block, rules, now.proven, &mut progress)
                 }
                 Action::DeleteVersion(name) => self.delete_version(tenant, name),
             };
@@ -165,7 +166,7 @@ impl Cleaner {
         Ok(())
     }
 
-    /// Deletes a folder that no catalog names, unless somebody wrote to it lately, or something
+    /// Deletes a folder that no catalog names, unless somebody writes to it, or will, or something
     /// could be lost with it: that one is for people to look at.
     fn delete_orphan(
         &self,
@@ -179,6 +180,10 @@ impl Cleaner {
         let newest = files.iter().map(|file| file.modified_ms).max();
         let delay = rules.deletion_delay_ms;
         if newest.is_none_or(|newest| newest > now.saturating_sub(delay)) {
+            return Ok(());
+        }
+        // Asked before the catalog: a block that was held and no longer is has been committed.
+        if (self.in_use)(tenant, block) {
             return Ok(());
         }
         let meta = self.meta_of(tenant, block, &files)?;
@@ -196,6 +201,10 @@ impl Cleaner {
         if let Some(why) = why {
             progress.kept += 1;
             progress.first_kept.get_or_insert((block.to_owned(), why));
+            return Ok(());
+        }
+        if self.files(tenant, block)? != files {
+            tracing::info!(%tenant, block, "a block that is in no catalog is being written");
             return Ok(());
         }
         self.delete_files(tenant, block, &files)?;

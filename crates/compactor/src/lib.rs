@@ -14,11 +14,11 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use block::catalog::Catalogs;
+use block::catalog::{Catalog, Catalogs};
 use model::limits::Limits;
 use model::quantity::DurationMs;
 use model::tenant::TenantId;
-use model::time::Clock;
+use model::time::{Clock, TimestampMs};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -28,10 +28,14 @@ use tokio_util::task::TaskTracker;
 use clean::Left;
 use metrics::Counters;
 use plan::Rules;
-use steady::SteadyClock;
+use steady::{Now, SteadyClock};
 
 /// The limits of each tenant.
 pub type LimitsOf = Arc<dyn Fn(&TenantId) -> Arc<Limits> + Send + Sync>;
+
+/// Whether a block of a tenant may be held by an ingester that goes on uploading it, by its id. Who
+/// can't tell says yes.
+pub type InUse = Arc<dyn Fn(&TenantId, &str) -> bool + Send + Sync>;
 
 /// How the bucket is kept in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +81,8 @@ pub struct Deps {
     pub clock: Arc<dyn Clock>,
     /// The limits of each tenant.
     pub limits: LimitsOf,
+    /// Which blocks are still to be uploaded and committed.
+    pub in_use: InUse,
     /// Where its tasks run.
     pub tasks: TaskTracker,
     /// Ends its tasks.
@@ -89,6 +95,7 @@ pub struct Cleaner {
     catalogs: Arc<Catalogs>,
     clock: Arc<dyn Clock>,
     limits: LimitsOf,
+    in_use: InUse,
     stop: CancellationToken,
     counters: Counters,
     watched: Mutex<Watched>,
@@ -99,8 +106,28 @@ pub struct Cleaner {
 struct Watched {
     clock: SteadyClock,
     last_pass: Option<Instant>,
+    /// Whether the time of the last pass was not proven.
+    is_behind: bool,
     /// The retention that was logged last, by tenant, in milliseconds.
     told: HashMap<TenantId, i64>,
+}
+
+impl Watched {
+    /// How much of the time is sure; logs that not all of it is, once until it is.
+    fn prove(&mut self, now: TimestampMs, newest: Option<TimestampMs>) -> Now {
+        let now = self.clock.prove(now, newest);
+        if let Some(newest) = newest.filter(|_| !now.is_proven() && !self.is_behind) {
+            tracing::warn!(
+                newest_sample_ms = newest,
+                clock_ms = now.clock,
+                proven_ms = now.proven,
+                "the clock is more than a day ahead of all samples: retention counts from the \
+                 samples until new ones come"
+            );
+        }
+        self.is_behind = !now.is_proven();
+        now
+    }
 }
 
 /// Starts the cleaner's loop.
@@ -133,6 +160,7 @@ impl Cleaner {
             catalogs: deps.catalogs,
             clock: deps.clock,
             limits: deps.limits,
+            in_use: deps.in_use,
             stop: deps.stop,
             counters: Counters::default(),
             watched: Mutex::default(),
@@ -158,6 +186,7 @@ impl Cleaner {
                 return;
             }
         };
+        let now = watched.prove(now, self.newest(&tenants));
         let mut left = Left::default();
         let mut whole = true;
         for tenant in tenants {
@@ -181,10 +210,20 @@ impl Cleaner {
             }
         }
         if whole {
-            self.counters.done(now, left);
+            self.counters.done(now.clock, left);
         } else {
             self.counters.failed();
         }
+    }
+
+    /// Where the newest block of all tenants ends. A catalog that can't be read says nothing here;
+    /// its tenant's turn tells why.
+    fn newest(&self, tenants: &[TenantId]) -> Option<TimestampMs> {
+        let catalogs = tenants
+            .iter()
+            .filter_map(|tenant| self.catalogs.current(tenant).ok());
+        let ends = |catalog: Arc<Catalog>| catalog.blocks.iter().map(|b| b.meta.max_time).max();
+        catalogs.filter_map(ends).max()
     }
 
     /// Writes its metrics in the text format of Prometheus.

@@ -8,6 +8,8 @@ use block::catalog::Catalog;
 use block::ulid;
 use model::time::TimestampMs;
 
+use crate::steady::Now;
+
 /// How many versions of a catalog are kept, however old, so that there is one to go back to.
 const KEPT_VERSIONS: u64 = 10;
 
@@ -44,16 +46,12 @@ pub(crate) enum Action {
 }
 
 /// What is to be done, in order. A block that the catalog lists is never deleted, whatever time it
-/// is: it is removed from the catalog first, and has the delay before it from then on.
-pub(crate) fn plan(
-    catalog: &Catalog,
-    listing: &Listing,
-    rules: Rules,
-    now: TimestampMs,
-) -> Vec<Action> {
-    let is_old = |at: TimestampMs| at <= now.saturating_sub(rules.deletion_delay_ms);
+/// is: it is removed from the catalog first, and has the delay before it from then on. What could
+/// be lost for good takes a time that is proven.
+pub(crate) fn plan(catalog: &Catalog, listing: &Listing, rules: Rules, now: Now) -> Vec<Action> {
+    let is_old = |at: TimestampMs| at <= now.clock.saturating_sub(rules.deletion_delay_ms);
     let mut actions = Vec::new();
-    for block in expired(catalog, rules, now) {
+    for block in expired(catalog, rules, now.proven) {
         actions.push(Action::Expire(block.to_owned()));
     }
     let removed = catalog.removed.iter();
@@ -63,7 +61,7 @@ pub(crate) fn plan(
     let known = known(catalog);
     for folder in &listing.blocks {
         let made = ulid::time_ms(folder);
-        if made.is_some_and(is_old) && !known.contains(folder.as_str()) {
+        if now.is_proven() && made.is_some_and(is_old) && !known.contains(folder.as_str()) {
             actions.push(Action::DeleteOrphan(folder.clone()));
         }
     }
@@ -135,6 +133,14 @@ mod tests {
         deletion_delay_ms: DAY_MS / 2,
     };
 
+    /// A clock that is proven.
+    fn at(now: TimestampMs) -> Now {
+        Now {
+            clock: now,
+            proven: now,
+        }
+    }
+
     /// The id of a block that was made so many days ago.
     fn id(days_ago: i64, number: u128) -> String {
         ulid::new(NOW - days_ago * DAY_MS, number)
@@ -175,7 +181,7 @@ mod tests {
         let check = |ended_ms: i64, kept_ms: i64, over: bool| {
             let catalog = catalog(vec![entry(id(1, 0), ended_ms)], Vec::new());
             let rules = Rules { kept_ms, ..RULES };
-            let actions = plan(&catalog, &Listing::default(), rules, NOW);
+            let actions = plan(&catalog, &Listing::default(), rules, at(NOW));
             let expected: Vec<Action> =
                 over.then(|| Action::Expire(id(1, 0))).into_iter().collect();
             assert_eq!(actions, expected, "{ended_ms} {kept_ms}");
@@ -205,7 +211,7 @@ mod tests {
             blocks: vec![id(90, 1), id(90, 2)],
             catalogs: Vec::new(),
         };
-        let actions = plan(&catalog, &listing, RULES, NOW);
+        let actions = plan(&catalog, &listing, RULES, at(NOW));
         assert_eq!(actions, [Action::Delete(id(90, 1))]);
     }
 
@@ -216,8 +222,13 @@ mod tests {
             catalogs: Vec::new(),
         };
         let catalog = catalog(vec![entry(id(1, 3), NOW)], Vec::new());
-        let actions = plan(&catalog, &listing, RULES, NOW);
+        let actions = plan(&catalog, &listing, RULES, at(NOW));
         assert_eq!(actions, [Action::DeleteOrphan(id(1, 2))]);
+        let unproven = Now {
+            clock: NOW,
+            proven: NOW - 1,
+        };
+        assert_eq!(plan(&catalog, &listing, RULES, unproven), []);
     }
 
     #[test]
@@ -256,7 +267,7 @@ mod tests {
                 "notes.txt".to_owned(),
             ],
         };
-        let actions = plan(&catalog(Vec::new(), Vec::new()), &listing, RULES, NOW);
+        let actions = plan(&catalog(Vec::new(), Vec::new()), &listing, RULES, at(NOW));
         let expected = [name(18, 1), name(19, 1)].map(Action::DeleteVersion);
         assert_eq!(actions, expected);
     }
@@ -271,7 +282,7 @@ mod tests {
             catalogs: Vec::new(),
         };
         for now in [NOW + 400 * DAY_MS, i64::MAX, i64::MIN] {
-            let actions = plan(&catalog, &listing, RULES, now);
+            let actions = plan(&catalog, &listing, RULES, at(now));
             let all_expire = actions.iter().all(|a| matches!(a, Action::Expire(_)));
             assert!(all_expire, "{actions:?}");
         }

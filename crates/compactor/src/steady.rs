@@ -1,5 +1,9 @@
 //! Whether the machine's clock can be trusted with deletions: it is held against a clock that only
 //! counts. After a jump it counts as set anew, and must run steadily for a while first.
+//!
+//! A clock that was wrong from the start does not jump. So it is held against the newest samples in
+//! the bucket as well, which were stamped by many machines: time that neither they nor the counting
+//! clock have seen go by is not proven, and nobody's retention ends with it.
 
 use std::time::Duration;
 
@@ -10,6 +14,29 @@ const TOLERANCE_MS: i64 = 5 * 60_000;
 /// How long the clock must run steadily after a jump.
 const SETTLE: Duration = Duration::from_secs(3600);
 
+/// How far the newest sample in the bucket may lie behind the clock where all is well: a block is
+/// shipped some hours after its samples come, and a night without any is nothing strange.
+const LAG_MS: i64 = 86_400_000;
+/// How long the clock must run steadily before samples that came since prove anything: those who
+/// send from this machine have the same clock.
+const GRACE: Duration = Duration::from_secs(86_400);
+
+/// What time it is for a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Now {
+    /// By the machine's clock.
+    pub(crate) clock: TimestampMs,
+    /// How much of that is sure: at most `clock`.
+    pub(crate) proven: TimestampMs,
+}
+
+impl Now {
+    /// Whether all of the clock's time is sure.
+    pub(crate) fn is_proven(self) -> bool {
+        self.clock == self.proven
+    }
+}
+
 /// Watches the clock.
 #[derive(Debug, Default)]
 pub(crate) struct SteadyClock {
@@ -17,6 +44,10 @@ pub(crate) struct SteadyClock {
     last: Option<TimestampMs>,
     /// How long it must still run steadily.
     settling: Duration,
+    /// How long it has run steadily, since the first look or the last jump.
+    ran: Duration,
+    /// The newest sample that proves the time at the beginning of `ran`, or later.
+    proof: Option<TimestampMs>,
 }
 
 impl SteadyClock {
@@ -35,16 +66,54 @@ impl SteadyClock {
                 SETTLE.as_secs() / 60
             );
             self.settling = SETTLE;
+            self.ran = Duration::ZERO;
             return false;
         }
+        self.ran = self.ran.saturating_add(elapsed);
         self.settling = self.settling.saturating_sub(elapsed);
         self.settling.is_zero()
+    }
+
+    /// How much of the time is sure after a look, if the newest samples in the bucket lie before
+    /// `newest`; `None`: there are none, and nothing is sure.
+    pub(crate) fn prove(&mut self, now: TimestampMs, newest: Option<TimestampMs>) -> Now {
+        if self.proof.is_none() || self.ran >= GRACE {
+            self.proof = self.proof.max(newest);
+        }
+        let ran = i64::try_from(self.ran.as_millis()).unwrap_or(i64::MAX);
+        let bound = |proof: TimestampMs| proof.saturating_add(LAG_MS).saturating_add(ran);
+        let proven = self.proof.map_or(TimestampMs::MIN, bound).min(now);
+        Now { clock: now, proven }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    #[test]
+    fn samples_prove_the_time() {
+        let mut clock = SteadyClock::default();
+        let mut check = |hour: i64, elapsed: u64, newest: Option<i64>, proven: i64| {
+            clock.look(hour * HOUR_MS, Duration::from_secs(elapsed * 3600));
+            let newest = newest.map(|hour| hour * HOUR_MS);
+            let found = clock.prove(hour * HOUR_MS, newest);
+            assert_eq!(found.proven, proven.saturating_mul(HOUR_MS), "{hour}");
+        };
+        check(9_000, 0, None, i64::MIN);
+        // Ahead of all there is: time goes on from there.
+        check(9_001, 1, Some(100), 125);
+        check(9_002, 1, Some(100), 126);
+        // What comes in the first day proves nothing yet.
+        check(9_023, 21, Some(9_020), 147);
+        check(9_024, 1, Some(9_020), 9_024);
+        // A jump: what comes in the day after it proves nothing either.
+        check(20_000, 1, Some(9_020), 9_044);
+        check(20_001, 1, Some(20_000), 9_045);
+        check(20_024, 23, Some(20_000), 20_024);
+    }
 
     #[test]
     fn a_jump_is_waited_out() {

@@ -23,6 +23,9 @@ use super::*;
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
+/// Says which blocks are held; may do something on being asked.
+type Holder = Box<dyn FnMut(&str) -> bool + Send>;
+
 /// A bucket with a tenant, whose clock begins a year ahead of the machine's, so that all that is
 /// uploaded counts as old.
 struct World {
@@ -31,6 +34,8 @@ struct World {
     clock: Arc<ManualClock>,
     cleaner: Cleaner,
     now: i64,
+    /// Is asked in place of an ingester.
+    holder: Arc<Mutex<Holder>>,
     _folder: tempfile::TempDir,
 }
 
@@ -61,10 +66,13 @@ impl World {
             retention: DurationMs(30 * DAY_MS),
             ..Limits::default()
         });
+        let holder: Arc<Mutex<Holder>> = Arc::new(Mutex::new(Box::new(|_| false)));
+        let asked = Arc::clone(&holder);
         let deps = Deps {
             catalogs: Arc::clone(&catalogs),
             clock: Arc::clone(&clock) as _,
             limits: Arc::new(move |_| Arc::clone(&limits)),
+            in_use: Arc::new(move |_, id| (*asked.lock())(id)),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
@@ -74,6 +82,7 @@ impl World {
             catalogs,
             clock,
             now,
+            holder,
             _folder: folder,
         }
     }
@@ -84,6 +93,15 @@ impl World {
         self.clock.set(self.now);
         // As many clocks as there are passes: each sees time go by steadily.
         *self.cleaner.watched.lock() = Watched::default();
+        self.cleaner.pass();
+    }
+
+    /// Lets time go by and cleans, with the same cleaner as before.
+    async fn tick(&mut self, elapsed_ms: i64) {
+        let elapsed = u64::try_from(elapsed_ms).unwrap();
+        tokio::time::advance(std::time::Duration::from_millis(elapsed)).await;
+        self.now += elapsed_ms;
+        self.clock.set(self.now);
         self.cleaner.pass();
     }
 
@@ -168,7 +186,7 @@ fn a_block_expires_then_goes_then_is_forgotten() {
     let mut world = World::new();
     let (old, new) = (world.upload(40, b"{}"), world.upload(10, b"{}"));
     world.commit(&old, world.now - 30 * DAY_MS + HOUR_MS);
-    world.commit(&new, world.now - 10 * DAY_MS);
+    world.commit(&new, world.now);
     world.pass_after(0);
     assert_eq!(world.listed(), [old.clone(), new.clone()]);
     world.pass_after(HOUR_MS);
@@ -223,8 +241,42 @@ fn an_upload_that_was_resumed_late_is_left_alone() {
     let resumed = world.upload(20, b"");
     world.pass_after(HOUR_MS);
     assert!(world.blocks().contains(&resumed));
-    world.pass_after(DAY_MS);
+    world.pass_after(12 * HOUR_MS);
     assert!(!world.blocks().contains(&resumed));
+}
+
+/// A block that waits on an ingester's disk for longer than the delay, half uploaded.
+#[test]
+fn an_upload_that_an_ingester_goes_on_with_is_left_alone() {
+    let mut world = World::new();
+    let named = world.upload(9, b"{}");
+    world.commit(&named, world.now);
+    let (held, given_up) = (world.upload(2, b""), world.upload(3, b""));
+    let id = held.clone();
+    *world.holder.lock() = Box::new(move |asked| asked == id);
+    world.pass_after(0);
+    assert!(world.blocks().contains(&held));
+    assert!(!world.blocks().contains(&given_up));
+    *world.holder.lock() = Box::new(|_| false);
+    world.pass_after(0);
+    assert!(!world.blocks().contains(&held));
+}
+
+/// An ingester of another process can't be asked, but what it writes is seen.
+#[test]
+fn an_upload_that_goes_on_during_the_pass_is_left_alone() {
+    let mut world = World::new();
+    let named = world.upload(9, b"{}");
+    world.commit(&named, world.now);
+    let resumed = world.upload(2, b"");
+    let bucket = Arc::clone(world.catalogs.bucket());
+    *world.holder.lock() = Box::new(move |id| {
+        let key = block_key("t", id, "series.parquet");
+        bucket.put(&key, Bytes::from_static(b"series")).unwrap();
+        false
+    });
+    world.pass_after(0);
+    assert!(world.blocks().contains(&resumed));
 }
 
 #[test]
@@ -263,17 +315,66 @@ fn a_clock_that_jumps_removes_nothing() {
     assert_eq!(world.metric("passes_total{result=\"skipped\"}"), 2);
 }
 
+/// Nothing but the samples tells a machine that wakes up with a wrong clock what time it is.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_years_ahead_from_the_start_removes_nothing() {
+    let mut world = World::new();
+    let block = world.upload(1, b"{}");
+    world.commit(&block, world.now);
+    let orphan = world.upload(0, b"");
+    world.now += 3_650 * DAY_MS;
+    for _ in 0..10 {
+        world.tick(DAY_MS).await;
+        assert_eq!(world.listed(), std::slice::from_ref(&block));
+        assert!(world.blocks().contains(&orphan));
+    }
+}
+
+/// A server that was off for long and that nobody writes to: time goes on from where it was.
+#[tokio::test(start_paused = true)]
+async fn what_is_old_goes_in_time_though_nobody_writes() {
+    let mut world = World::new();
+    let block = world.upload(1, b"{}");
+    world.commit(&block, world.now);
+    world.now += 100 * DAY_MS;
+    world.tick(HOUR_MS).await;
+    world.tick(28 * DAY_MS).await;
+    assert_eq!(world.listed(), std::slice::from_ref(&block));
+    world.tick(2 * DAY_MS).await;
+    assert_eq!(world.listed(), Vec::<String>::new());
+    assert_eq!(world.blocks(), std::slice::from_ref(&block));
+    world.tick(DAY_MS).await;
+    assert_eq!(world.blocks(), Vec::<String>::new());
+}
+
+/// A server that was off for long and is written to again.
+#[tokio::test(start_paused = true)]
+async fn new_samples_tell_what_time_it_is_after_a_day() {
+    let mut world = World::new();
+    let block = world.upload(1, b"{}");
+    world.commit(&block, world.now);
+    world.now += 100 * DAY_MS;
+    world.tick(HOUR_MS).await;
+    let newest = world.upload(0, b"{}");
+    world.commit(&newest, world.now);
+    world.tick(HOUR_MS).await;
+    assert_eq!(world.listed(), [block, newest.clone()]);
+    world.tick(DAY_MS).await;
+    assert_eq!(world.listed(), [newest]);
+}
+
 #[test]
 fn a_bucket_that_fails_is_tried_again() {
     let mut world = World::new();
-    let block = world.upload(40, b"{}");
+    let (block, newest) = (world.upload(40, b"{}"), ulid::new(world.now, 0));
     world.commit(&block, world.now - 40 * DAY_MS);
+    world.commit(&newest, world.now);
     world.store.set_down(true);
     world.pass_after(HOUR_MS);
     assert_eq!(world.metric("passes_total{result=\"failed\"}"), 1);
     world.store.set_down(false);
     world.pass_after(HOUR_MS);
-    assert_eq!(world.listed(), Vec::<String>::new());
+    assert_eq!(world.listed(), [newest]);
     world.store.set_down(true);
     world.pass_after(13 * HOUR_MS);
     world.store.set_down(false);
@@ -291,6 +392,7 @@ async fn the_loop_ends_with_the_process() {
         catalogs: Arc::clone(&world.catalogs),
         clock: Arc::clone(&world.clock) as _,
         limits: Arc::new(move |_| Arc::clone(&limits)),
+        in_use: Arc::new(|_, _| false),
         tasks: tasks.clone(),
         stop: stop.clone(),
     };

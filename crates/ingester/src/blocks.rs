@@ -3,6 +3,9 @@
 //!
 //! `blocks/<tenant>/<ulid>/` is one block; a file `committed` in it tells that the catalog has it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -49,7 +52,10 @@ pub(crate) struct LocalBlocks {
 
 impl LocalBlocks {
     /// Finds the blocks in a folder, which is made where there is none. What an unfinished write
-    /// left is removed; a block that can't be read is set aside, under another name.
+    /// left is removed; a block that is damaged is set aside, under another name.
+    ///
+    /// # Errors
+    /// Where the disk refuses; nothing is set aside for that.
     pub(crate) fn open(folder: &Path, decoded: Arc<DecodedPages>) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let mut held: HashMap<TenantId, Vec<Arc<LocalBlock>>> = HashMap::new();
@@ -159,6 +165,13 @@ impl LocalBlocks {
         Ok(())
     }
 
+    /// Whether a block is here and not committed yet.
+    pub(crate) fn is_waiting(&self, tenant: &TenantId, id: &str) -> bool {
+        let held = self.held.read();
+        let mut blocks = held.get(tenant).into_iter().flatten();
+        blocks.any(|one| one.id() == id && !one.is_committed())
+    }
+
     /// Forgets a block and removes its files; who reads it goes on reading.
     pub(crate) fn remove(&self, tenant: &TenantId, one: &LocalBlock) -> io::Result<()> {
         self.forget(tenant, one);
@@ -227,15 +240,29 @@ fn folders(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     Ok(found)
 }
 
-/// Opens the block in a folder, if there is a whole one.
+/// Opens the block in a folder, if there is a whole one. Only what was read and is wrong is set
+/// aside; a disk or a limit that keeps a file from being read may be better at the next start.
+///
+/// # Errors
+/// Where a file can't be read, with the block and the file.
 fn open_one(folder: &Path, decoded: &Arc<DecodedPages>) -> io::Result<Option<LocalBlock>> {
-    if !folder.join(META).exists() {
+    let unreadable = |file: &str, error: io::Error| {
+        io::Error::new(
+            error.kind(),
+            format!("{}: {file}: {error}", folder.display()),
+        )
+    };
+    let is_whole = folder.join(META).try_exists();
+    if !is_whole.map_err(|error| unreadable(META, error))? {
         tracing::info!(folder = %folder.display(), "an unfinished block is removed: the log has its samples");
         fs::remove_dir_all(folder)?;
         return Ok(None);
     }
     let block = match Block::open_in(folder, Some(Arc::clone(decoded))) {
         Ok(block) => block,
+        Err(BlockError::Io { file, source, .. }) if source.kind() != io::ErrorKind::NotFound => {
+            return Err(unreadable(&file, source));
+        }
         Err(error) => {
             let aside = folder.with_extension("damaged");
             tracing::error!(%error, aside = %aside.display(), "a local block can't be read and is set aside");
@@ -245,7 +272,10 @@ fn open_one(folder: &Path, decoded: &Arc<DecodedPages>) -> io::Result<Option<Loc
     };
     let committed = match fs::read_to_string(folder.join(COMMITTED)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-        read => read?.parse::<i64>().unwrap_or(1).max(1),
+        read => {
+            let text = read.map_err(|error| unreadable(COMMITTED, error))?;
+            text.parse::<i64>().unwrap_or(1).max(1)
+        }
     };
     Ok(Some(LocalBlock {
         folder: folder.to_owned(),

@@ -19,6 +19,7 @@ use std::sync::OnceLock;
 use block::DecodedPages;
 use block::catalog::Catalogs;
 use model::error::ErrorKind;
+use model::tenant::TenantId;
 use model::time::Clock;
 use parking_lot::Mutex;
 use ship::Shipper;
@@ -113,6 +114,13 @@ impl Ingester {
                 total_bytes: self.progress.total_bytes(),
             },
         }
+    }
+
+    /// Whether a block is on this disk and may still have to be uploaded or committed. Before it is
+    /// known which blocks are here, any may be.
+    pub fn may_hold(&self, tenant: &TenantId, block: &str) -> bool {
+        let shipper = self.shipper.get();
+        shipper.is_none_or(|shipper| shipper.local.is_waiting(tenant, block))
     }
 
     /// Writes the log's newest state down and refuses writes from here on. Blocks.

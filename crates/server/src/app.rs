@@ -86,10 +86,12 @@ impl App {
             near: Arc::clone(&ingester) as _,
             gateway: Arc::clone(&gateway) as _,
         };
+        let holder = Arc::clone(&ingester);
         let cleaner_deps = compactor::Deps {
             catalogs: Arc::clone(&catalogs),
             clock: Arc::clone(&clock),
             limits: Arc::clone(&limits),
+            in_use: Arc::new(move |tenant, block| holder.may_hold(tenant, block)),
             tasks: tasks.clone(),
             stop: stop.clone(),
         };

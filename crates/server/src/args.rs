@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 
 use crate::bucket_cli::{self, BucketCommand};
-use crate::config::Overrides;
+use crate::config::{Overrides, without_secret};
 
 /// What the user asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,7 +188,7 @@ fn command(words: &[&str], mut source: Source, seed: Option<u64>) -> Result<Comm
 }
 
 fn assignment(text: &str) -> Result<Overrides, String> {
-    let flag = format!("--set {text}");
+    let flag = format!("--set {}", without_secret(text));
     let Some((key, value)) = text.split_once('=') else {
         return Err(format!(
             "{flag}: has no value; write --set path.to.key=value"

@@ -13,6 +13,7 @@ mod verify;
 mod words;
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -90,6 +91,7 @@ pub fn run(
     out: &mut dyn Write,
 ) -> anyhow::Result<Outcome> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    must_exist(&config.storage)?;
     let _lock = match command.verb {
         Verb::Rebuild => Some(rebuild::lock(&config.storage.data_dir)?),
         _ => None,
@@ -102,6 +104,24 @@ pub fn run(
         Verb::Cat { block, selector } => cat::run(&view, block, selector.as_deref(), out),
         Verb::Rebuild => rebuild::run(&view, out),
     }
+}
+
+/// Refuses folders that are not there: who only looks makes none.
+fn must_exist(storage: &StorageConfig) -> anyhow::Result<()> {
+    let data_dir = &storage.data_dir;
+    if !data_dir.is_dir() {
+        bail!(
+            "there is no data directory {}; name it by --data-dir, or in the file of --config",
+            data_dir.display()
+        );
+    }
+    let url = storage::bucket_config(storage).url;
+    if let Some(folder) = url.strip_prefix("file://")
+        && !Path::new(folder).is_dir()
+    {
+        bail!("there is no bucket {folder}; name it by --bucket-url, or in the file of --config");
+    }
+    Ok(())
 }
 
 /// The bucket, and what part of it is looked at.
@@ -117,21 +137,30 @@ impl View {
         clock: &Arc<dyn Clock>,
         tenant: Option<TenantId>,
     ) -> anyhow::Result<Self> {
-        let data_dir = &storage.data_dir;
-        if !data_dir.is_dir() {
-            bail!(
-                "there is no data directory {}; name it by --data-dir, or in the file of --config",
-                data_dir.display()
-            );
-        }
         let bucket = Bucket::open(&storage::bucket_config(storage))?;
         let shared = Arc::clone(&bucket);
-        let catalogs = storage::catalogs(data_dir, shared, clock, Arc::new(random))?;
-        Ok(Self {
+        let catalogs = storage::catalogs(&storage.data_dir, shared, clock, Arc::new(random))?;
+        let view = Self {
             bucket,
             catalogs,
             tenant,
-        })
+        };
+        view.must_know_tenant()?;
+        Ok(view)
+    }
+
+    /// Refuses a tenant that has neither a catalog nor a folder in the bucket.
+    fn must_know_tenant(&self) -> anyhow::Result<()> {
+        let Some(tenant) = &self.tenant else {
+            return Ok(());
+        };
+        let is_known = self.catalogs.tenants()?.contains(tenant)
+            || self.catalogs.tenants_in_bucket()?.contains(tenant);
+        if !is_known {
+            let bucket = self.bucket.describe();
+            bail!("there is no tenant {tenant} in {bucket}; without --tenant all are looked at");
+        }
+        Ok(())
     }
 
     /// The tenants that are looked at: those that have a catalog.

@@ -5,6 +5,7 @@
 mod lines;
 mod load;
 mod reference;
+mod secrets;
 mod substitute;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use load::{ConfigError, Overrides, load};
 pub use reference::{print_defaults, print_effective};
+pub(crate) use secrets::without_secret;
 
 const DAY_MS: i64 = 86_400_000;
 

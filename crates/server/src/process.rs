@@ -1,9 +1,36 @@
-//! Metrics of the process itself, read from /proc when asked; and which build it is.
+//! The process itself: its metrics, read from /proc when asked; which build it is; and how many
+//! files it may have open.
 
 use std::fmt::Write as _;
 use std::fs;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::version;
+
+/// Fewer open files than this run out with a day of blocks of some dozen tenants on the disk, each
+/// of which takes up to five, beside connections and the log.
+const FEW_FILES: u64 = 4096;
+
+/// Lets the process open as many files as the system allows it, and warns where these are few.
+pub(crate) fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, wanted) {
+        tracing::warn!(%error, "the limit on open files can't be raised");
+    }
+    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if most < FEW_FILES {
+        tracing::warn!(
+            most,
+            "few files may be open, and each block on this disk takes up to five: raise the hard \
+             limit to {FEW_FILES} or more (`ulimit -Hn`, LimitNOFILE of systemd)"
+        );
+    }
+}
 
 /// Writes the metrics of the process in the text format of Prometheus.
 pub(crate) fn render(out: &mut String) {
@@ -84,7 +111,7 @@ fn read() -> Option<Process> {
     let ticks = rustix::param::clock_ticks_per_second() as f64;
     let page = rustix::param::page_size() as f64;
     let boot = boot_seconds().unwrap_or(0.0);
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let limit = getrlimit(Resource::Nofile);
     Some(Process {
         cpu_seconds: (field(14)? + field(15)?) / ticks,
         threads: field(20)?,
@@ -107,10 +134,24 @@ fn boot_seconds() -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_files_may_be_open_as_the_system_allows() {
+        let limit = getrlimit(Resource::Nofile);
+        let lower = Rlimit {
+            current: Some(limit.maximum.unwrap_or(1 << 20).min(256)),
+            ..limit
+        };
+        setrlimit(Resource::Nofile, lower).unwrap();
+        raise_file_limit();
+        assert_eq!(getrlimit(Resource::Nofile).current, limit.maximum);
+    }
+
     #[test]
     fn knows_this_process() {
         let mut out = String::new();
-        super::render(&mut out);
+        render(&mut out);
         assert!(out.contains("tidemark_build_info{version=\""), "{out}");
         if std::path::Path::new("/proc/self/stat").exists() {
             for name in [

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::App;
 use crate::config::{Config, Fsync};
 use crate::http::{Bounds, serve};
+use crate::process;
 use crate::version;
 
 /// How often a start looks whether it is done.
@@ -146,6 +147,7 @@ impl Running {
 /// Where the process can't start, can't go on because the log has failed, or can't stop in order.
 pub fn until_signal(config: &Config) -> anyhow::Result<()> {
     log_panics();
+    process::raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(MAX_BLOCKING_THREADS)

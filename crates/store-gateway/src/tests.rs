@@ -53,7 +53,12 @@ impl World {
     }
 
     fn gateway(&self, config: &Config) -> Arc<StoreGateway> {
-        start(config, Arc::clone(&self.catalogs), Arc::new(DecodedPages::new(0))).unwrap()
+        start(
+            config,
+            Arc::clone(&self.catalogs),
+            Arc::new(DecodedPages::new(0)),
+        )
+        .unwrap()
     }
 
     /// Writes a block of some series and uploads it; not committed yet.

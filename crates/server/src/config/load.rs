@@ -1,12 +1,14 @@
 //! Puts a configuration together: defaults, then the file, then flags; each refusal says where
 //! the value came from and what to do.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::lines::line_of;
+use super::secrets::{may_hold_secret, names_secret};
 use super::substitute::substitute;
 use super::{Complaint, Config};
 
@@ -16,15 +18,80 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 /// How much of a wrong line is shown, in bytes.
 const MAX_SHOWN: usize = 80;
 
+/// What is said of a value in place of the fault, which could show it.
+const HIDDEN: &str = "the fault is not shown, as it could show a secret; correct the syntax or the \
+     type of the value; `tidemark config print-defaults` shows every key with its default";
+
 /// One key set on the command line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Overrides {
     /// The key, as a dotted path: `storage.data_dir`.
     pub key: String,
     /// Its value, as it would stand in the file.
     pub value: String,
-    /// The flag as the user wrote it, for errors.
+    /// The flag as the user wrote it, without secrets, for errors.
     pub flag: String,
+}
+
+impl fmt::Debug for Overrides {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Overrides({})", self.flag)
+    }
+}
+
+impl Overrides {
+    /// A fault of its value: as it is, unless it could show a secret.
+    fn fault(&self, message: String) -> String {
+        let is_secret = names_secret(&self.key) || names_secret(&self.value);
+        if is_secret {
+            HIDDEN.to_owned()
+        } else {
+            message
+        }
+    }
+}
+
+/// A configuration file that was read.
+struct ConfigFile<'a> {
+    path: &'a Path,
+    /// As it lies on the disk.
+    written: String,
+    /// With its variables replaced.
+    text: String,
+}
+
+impl ConfigFile<'_> {
+    fn line(&self, number: usize) -> &str {
+        let line = self.written.lines().nth(number.saturating_sub(1));
+        line.unwrap_or_default().trim()
+    }
+
+    /// What a message about the key of a line says: it shows names, and no value.
+    fn unknown_key(&self, line: usize, message: &str) -> Option<ConfigError> {
+        let (unknown, _) = unknown_field(message)?;
+        let (key, _) = self.line(line).split_once(':')?;
+        (key == unknown).then(|| ConfigError::Line {
+            path: self.path.to_owned(),
+            line,
+            message: format!("`{key}`: {}", with_remedy(message)),
+        })
+    }
+
+    /// An error of a line, from 1. What is wrong with it is held back where that could show a
+    /// secret; so is the line, of which never more is shown than lies on the disk.
+    fn error(&self, line: usize, message: impl FnOnce(&str) -> String) -> ConfigError {
+        let message = if may_hold_secret(&self.written, line) {
+            HIDDEN.to_owned()
+        } else {
+            let given = self.line(line);
+            message(&given[..given.floor_char_boundary(MAX_SHOWN)])
+        };
+        ConfigError::Line {
+            path: self.path.to_owned(),
+            line,
+            message,
+        }
+    }
 }
 
 /// Why there is no configuration. The text names the place, the fault and the remedy.
@@ -68,11 +135,9 @@ pub fn load(
     overrides: &[Overrides],
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, ConfigError> {
-    let file = path
-        .map(|path| read(path, env).map(|text| (path, text)))
-        .transpose()?;
+    let file = path.map(|path| read(path, env)).transpose()?;
     let mut config = match &file {
-        Some((path, text)) => parse(path, text)?,
+        Some(file) => parse(file)?,
         None => Config::default(),
     };
     for one in overrides {
@@ -84,7 +149,10 @@ pub fn load(
     Ok(config)
 }
 
-fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<String, ConfigError> {
+fn read<'a>(
+    path: &'a Path,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<ConfigFile<'a>, ConfigError> {
     let fail = |message: String| ConfigError::File {
         path: path.to_owned(),
         message,
@@ -101,36 +169,40 @@ fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Con
             meta.len()
         )));
     }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    substitute(&text, env).map_err(|e| ConfigError::Line {
+    let written = std::fs::read_to_string(path).map_err(unreadable)?;
+    let text = substitute(&written, env).map_err(|e| ConfigError::Line {
         path: path.to_owned(),
         line: e.line,
         message: format!("the line {}", e.message),
+    })?;
+    Ok(ConfigFile {
+        path,
+        written,
+        text,
     })
 }
 
-fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+fn parse(file: &ConfigFile<'_>) -> Result<Config, ConfigError> {
     let blank = |line: &str| {
         let line = line.trim();
         line.is_empty() || line.starts_with('#') || line == "---"
     };
-    if text.lines().all(blank) {
+    if file.text.lines().all(blank) {
         return Ok(Config::default());
     }
     let options = serde_saphyr::options! { with_snippet: false };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+    serde_saphyr::from_str_with_options(&file.text, options).map_err(|error| {
         let line = error
             .location()
             .map_or(1, |at| usize::try_from(at.line()).unwrap_or(1));
         let formatter = serde_saphyr::UserMessageFormatter;
         let shown = error.render_with_formatter(&formatter);
-        let given = text.lines().nth(line.max(1) - 1).unwrap_or_default().trim();
-        let end = given.floor_char_boundary(MAX_SHOWN);
-        ConfigError::Line {
-            path: path.to_owned(),
-            line: line.max(1),
-            message: format!("`{}`: {}", &given[..end], with_remedy(strip_place(&shown))),
-        }
+        let (line, shown) = (line.max(1), strip_place(&shown));
+        let faulty = || file.error(line, |given| format!("`{given}`: {}", with_remedy(shown)));
+        let unknown = may_hold_secret(&file.written, line)
+            .then(|| file.unknown_key(line, shown))
+            .flatten();
+        unknown.unwrap_or_else(faulty)
     })
 }
 
@@ -213,9 +285,9 @@ fn set(config: &Config, one: &Overrides) -> Result<Config, ConfigError> {
         // Durations, sizes, addresses and names are text, however much they look like numbers.
         Value::String(_) => Value::String(one.value.clone()),
         _ => serde_saphyr::from_str(&one.value)
-            .map_err(|e| fail(with_remedy(strip_place(&e.to_string()))))?,
+            .map_err(|e| fail(one.fault(with_remedy(strip_place(&e.to_string())))))?,
     };
-    Config::deserialize(tree).map_err(|e| fail(with_remedy(&e.to_string())))
+    Config::deserialize(tree).map_err(|e| fail(one.fault(with_remedy(&e.to_string()))))
 }
 
 fn find<'a>(tree: &'a mut Value, key: &str) -> Result<&'a mut Value, String> {
@@ -247,22 +319,27 @@ fn first_key(section: &Value, path: &str) -> String {
 /// Says where the value came from that a check complained about.
 fn locate(
     complaint: Complaint,
-    file: Option<&(&Path, String)>,
+    file: Option<&ConfigFile<'_>>,
     overrides: &[Overrides],
 ) -> ConfigError {
     let message = format!("{} {}", complaint.key, complaint.message);
     if let Some(one) = overrides.iter().rev().find(|one| one.key == complaint.key) {
         let flag = one.flag.clone();
+        let message = match names_secret(complaint.key) {
+            // Said of a secret, and knows better than to show it.
+            true => message,
+            false => one.fault(message),
+        };
         return ConfigError::Flag { flag, message };
     }
-    let place =
-        file.and_then(|(path, text)| line_of(text, complaint.key).map(|line| (*path, line)));
+    let place = file.and_then(|file| line_of(&file.text, complaint.key).map(|line| (file, line)));
     match place {
-        Some((path, line)) => ConfigError::Line {
-            path: path.to_owned(),
+        Some((file, line)) if names_secret(complaint.key) => ConfigError::Line {
+            path: file.path.to_owned(),
             line,
             message,
         },
+        Some((file, line)) => file.error(line, |_| message),
         // A default that a value set elsewhere contradicts.
         None => ConfigError::Flag {
             flag: "configuration".to_owned(),

@@ -64,9 +64,10 @@ fn value_of(reference: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Str
         None => (reference, None),
     };
     if !model::labels::is_legacy_label_name(name) {
-        return Err(format!(
-            "has {name:?} as the name of an environment variable; use letters, digits and _"
-        ));
+        return Err(
+            "has \"${\" before what is no name of an environment variable; use letters, digits and _"
+                .to_owned(),
+        );
     }
     let value = env(name).filter(|value| !value.is_empty());
     let Some(value) = value.or_else(|| default.map(str::to_owned)) else {

@@ -117,6 +117,75 @@ fn a_missing_file_is_named() {
     );
 }
 
+/// Whatever is wrong: an error goes to logs and screens, where a secret has no business.
+#[test]
+fn no_error_shows_a_secret() {
+    let bucket = "storage:\n  bucket:\n    ";
+    let files = [
+        "secret_access_key: [hush-hush",
+        "secret_access_key: \"hush-hush",
+        "secret_access_key: {a: hush-hush}",
+        "secret_access_key: *hush-hush",
+        "secret_access_key: hush-hush: x",
+        "secret_access_key: hush-hush\n    secret_access_key: hush-hush",
+        "secret_access_key:\n      - hush-hush",
+        "secret_access_key:\n      hush-hush: 1",
+        "secret_access_key: |\n     hush-hush\n   hush-hush: x",
+        "secret_acess_key: hush-hush",
+        "secret: hush-hush",
+        "password: hush-hush",
+        "  token: hush-hush\n  max_retries: x",
+        "max_retries: 1, secret_access_key: hush-hush",
+        "secret_access_key: ${hush-hush}",
+        "secret_access_key: ${hush-hush",
+        "secret_access_key: ${LINES}",
+        "secret_access_key: ${hush.hush:hush-hush}",
+        "max_retries: ${SECRET}",
+        "sse: ${SECRET}",
+        "url: ${SECRET}",
+        "timeout: ${SECRET}",
+    ];
+    let env = |name: &str| match name {
+        "SECRET" => Some("hush-hush".to_owned()),
+        "LINES" => Some("hush-hush\nhush-hush".to_owned()),
+        _ => None,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.yaml");
+    for file in files {
+        std::fs::write(&path, format!("{bucket}{file}\n")).unwrap();
+        let error = load(Some(&path), &[], &env).expect_err(file).to_string();
+        assert!(!error.contains("hush"), "{file}: {error}");
+        assert!(error.contains("t.yaml:"), "{file}: {error}");
+        if file.starts_with("secret_acess_key") {
+            let near = "did you mean `secret_access_key`?";
+            assert!(error.contains(near), "{error}");
+        }
+    }
+    let flags = [
+        "storage.bucket.secret_access_key.x=hush-hush",
+        "storage.bucket.secret_acess_key=hush-hush",
+        "storage.bucket.secret_access_key hush-hush",
+        "storage.secret_access_key=hush-hush",
+        "storage.bucket={secret_access_key: hush-hush}",
+        "overrides={a: {token: hush-hush}}",
+    ];
+    for flag in flags {
+        let arguments = ["--set", flag].map(std::ffi::OsString::from);
+        let error = match crate::args::parse(arguments) {
+            Ok(crate::args::Command::Run(source)) => {
+                assert!(!format!("{source:?}").contains("hush"), "{source:?}");
+                let loaded = load(None, &source.overrides, &env);
+                loaded.unwrap_err().to_string()
+            }
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => error,
+        };
+        assert!(!error.contains("hush"), "{flag}: {error}");
+        assert!(error.contains("--set"), "{flag}: {error}");
+    }
+}
+
 #[test]
 fn flags_leave_a_secret_of_the_file_alone() {
     let text = "storage:\n  bucket:\n    url: s3://b\n    access_key_id: id\n    secret_access_key: hush\n";
