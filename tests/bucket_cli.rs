@@ -4,8 +4,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use tests::binary;
+use tests::http::Response;
 use tests::remote_write::{Series, Version};
 use tests::tidemark::Tidemark;
 use tests::wait;
@@ -193,4 +195,80 @@ fn what_is_not_there_is_named() {
         assert!(error.contains("there is no data directory"), "{error}");
         assert!(!absent.exists());
     }
+}
+
+/// Takes a damaged block from the error to the warning to the way out.
+#[test]
+fn a_damaged_block_fails_queries_or_is_left_out_until_it_is_removed() {
+    const HOUR: i64 = 3_600_000;
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let start = |settings: &[&str]| {
+        let settings = settings.iter().chain(&["storage.local_block_retention=0s"]);
+        let arguments: Vec<&str> = settings.flat_map(|one| ["--set", *one]).collect();
+        Tidemark::start_on(tempfile::tempdir().unwrap(), &data, &arguments)
+    };
+    let now = wait::now_ms();
+    let mut tidemark = start(&[]);
+    for t in [now - 5 * HOUR, now - 60_000] {
+        let series = [Series::new(&[("__name__", "m")]).sample(t, 1.0)];
+        let answer = tidemark.push(Version::V1, None, &series).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    wait::until("the local copies to go", Duration::from_secs(60), || {
+        tidemark.flush();
+        let metrics = tidemark.get("/metrics").text();
+        let gone = metrics.contains("tidemark_ingester_local_blocks 0");
+        gone.then_some(())
+    });
+    assert!(tidemark.stop().success());
+    let (blocks, samples) = listed(&data);
+    assert_eq!((blocks.len(), samples), (2, 2));
+    let damaged = &blocks[0];
+    let file = file_of(&data, damaged, "samples-raw.parquet");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes.iter_mut().step_by(20).for_each(|byte| *byte ^= 0x10);
+    std::fs::write(&file, bytes).unwrap();
+
+    let ask = |tidemark: &Tidemark| {
+        let query = ("query", "sum(count_over_time(m[6h]))");
+        let api = tidemark.query_api(None);
+        api.get("/api/v1/query", &[query]).unwrap()
+    };
+    let tidemark = start(&[]);
+    let answer = ask(&tidemark);
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    assert!(answer.text().contains(damaged), "{}", answer.text());
+    drop(tidemark);
+
+    let tidemark = start(&["limits.partial_answers=true"]);
+    let value = |answer: &Response| answer.json()["data"]["result"][0]["value"][1].clone();
+    // Again, when it is known to be damaged; and where the labels are asked for.
+    for _ in 0..3 {
+        let answer = ask(&tidemark);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(value(&answer), "1", "{}", answer.text());
+        let warnings = answer.json()["warnings"].to_string();
+        assert!(warnings.contains(damaged), "{warnings}");
+    }
+    let metrics = tidemark.get("/metrics").text();
+    assert!(metrics.contains("quarantined_blocks 1"), "{metrics}");
+    let names = tidemark.query_api(None).get("/api/v1/labels", &[]).unwrap();
+    assert!(names.json()["warnings"].to_string().contains(damaged));
+    let error = refused(&data, &["bucket", "remove", damaged], 1);
+    assert!(error.contains("stop the server first"), "{error}");
+    drop(tidemark);
+
+    let said = good(&data, &["bucket", "remove", damaged]);
+    assert!(
+        said.contains(damaged) && said.contains("1 samples"),
+        "{said}"
+    );
+    assert_eq!(listed(&data), (vec![blocks[1].clone()], 1));
+    refused(&data, &["bucket", "remove", damaged], 1);
+    refused(&data, &["bucket", "remove", ABSENT], 1);
+    let answer = ask(&start(&[]));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(value(&answer), "1", "{}", answer.text());
+    assert_eq!(answer.json().get("warnings"), None, "{}", answer.text());
 }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use model::TimeRange;
 use model::matcher::{MatchOp, Matcher};
-use model::select::{LabelsNeeded, LookupBounds, SelectRequest, SeriesSamples};
+use model::select::{LabelsNeeded, LookupBounds, SelectRequest, Skipped, SeriesSamples};
 use parquet::file::metadata::ParquetMetaDataReader;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -129,6 +129,7 @@ fn read(opened: Result<Block, block::BlockError>) {
             range: TimeRange::all(),
             labels: LabelsNeeded::All,
             max_series: 0,
+            skipped: Skipped::default(),
         };
         let Ok(mut set) = block.select(&request) else {
             continue;

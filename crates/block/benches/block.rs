@@ -18,7 +18,7 @@ use block::meta::FileMeta;
 use block::{Block, BlockSpec, BlockWriter, SortKey, slice_ms_for};
 use model::labels::Labels;
 use model::matcher::{MatchOp, Matcher};
-use model::select::{LabelsNeeded, SelectRequest, SeriesSamples};
+use model::select::{LabelsNeeded, SelectRequest, SeriesSamples, Skipped};
 use model::tenant::TenantId;
 use model::time::TimeRange;
 
@@ -162,6 +162,7 @@ fn measure_reads(path: &Path) {
             range,
             labels: LabelsNeeded::All,
             max_series: 0,
+            skipped: Skipped::default(),
         };
         let before = busy_ns();
         let mut samples = SeriesSamples::default();

@@ -1,5 +1,7 @@
 //! Why a block can't be written or read: always with the block and the file.
 
+use std::io;
+
 use model::error::ErrorKind;
 use model::select::SelectError;
 
@@ -14,7 +16,7 @@ pub enum BlockError {
         /// The file within the block.
         file: String,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The bytes are not those that were written.
     #[error("block {block}: {file} is damaged: {what}")]
@@ -59,7 +61,11 @@ impl BlockError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io { .. } => ErrorKind::Unavailable,
+            // A file that is not there will not be there a moment later.
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound => ErrorKind::Corrupt,
+                _ => ErrorKind::Unavailable,
+            },
             Self::Corrupt { .. } => ErrorKind::Corrupt,
             Self::UnknownVersion { .. } | Self::Invalid { .. } => ErrorKind::Invalid,
             Self::TooMany { .. } => ErrorKind::TooMany,
@@ -93,7 +99,7 @@ impl Place {
         }
     }
 
-    pub(crate) fn io(&self, source: std::io::Error) -> BlockError {
+    pub(crate) fn io(&self, source: io::Error) -> BlockError {
         BlockError::Io {
             block: self.block.clone(),
             file: self.file.clone(),
@@ -112,18 +118,16 @@ impl Place {
     /// What the Parquet library says while it reads: the file system's errors stay what they are.
     pub(crate) fn reading(&self, error: parquet::errors::ParquetError) -> BlockError {
         match error {
-            parquet::errors::ParquetError::External(inner) => {
-                match inner.downcast::<std::io::Error>() {
-                    Ok(io) => self.io(*io),
-                    Err(other) => self.corrupt(other.to_string()),
-                }
-            }
+            parquet::errors::ParquetError::External(inner) => match inner.downcast::<io::Error>() {
+                Ok(io) => self.io(*io),
+                Err(other) => self.corrupt(other.to_string()),
+            },
             other => self.corrupt(other.to_string()),
         }
     }
 
     /// What the Parquet library says while it writes.
     pub(crate) fn writing(&self, error: parquet::errors::ParquetError) -> BlockError {
-        self.io(std::io::Error::other(error))
+        self.io(io::Error::other(error))
     }
 }

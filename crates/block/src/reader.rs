@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use model::error::ErrorKind;
 use model::labels::Labels;
 use model::matcher::Matcher;
 use model::select::{LookupBounds, SelectError, SelectRequest, SeriesSet};
@@ -95,6 +96,13 @@ impl Block {
     #[must_use]
     pub fn meta(&self) -> &BlockMeta {
         &self.meta
+    }
+
+    /// Tells the block's source of a failure that is the block's fault.
+    pub(crate) fn note(&self, error: &SelectError) {
+        if error.kind == ErrorKind::Corrupt {
+            self.samples.files().damaged(&error.message);
+        }
     }
 
     /// Reads all files and compares their checksums.

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use model::exemplar::Exemplar;
 use model::labels::Labels;
 use model::matcher::Matcher;
-use model::select::{LabelsNeeded, LookupBounds, SelectError, SelectRequest, SeriesSet};
+use model::select::{
+    LabelsNeeded, LookupBounds, SelectError, SelectRequest, SeriesSamples, SeriesSet, Skipped,
+};
 use model::time::TimeRange;
 
-use crate::merge::merge;
+use crate::merge::{NoSeries, merge};
 use crate::reader::Block;
 
 /// The series of blocks that match, each once. Those of several blocks, or with all labels, come
@@ -22,17 +24,82 @@ pub fn select(
     request: &SelectRequest,
 ) -> Result<Box<dyn SeriesSet>, SelectError> {
     if let [only] = blocks {
-        return only.select(request);
+        let set = only.select(request).inspect_err(|error| only.note(error));
+        return Ok(match set {
+            Ok(set) => going_on(set, &request.skipped, name_of(only)),
+            Err(error) => {
+                request.skipped.go_on(name_of(only), error)?;
+                Box::new(NoSeries)
+            }
+        });
     }
     let whole = SelectRequest {
         labels: LabelsNeeded::All,
         ..request.clone()
     };
-    let together = blocks.len();
-    let sets = blocks
-        .iter()
-        .map(|block| block.select_among(&whole, together));
-    Ok(merge(sets.collect::<Result<Vec<_>, _>>()?))
+    let mut sets = Vec::with_capacity(blocks.len());
+    for block in blocks {
+        let set = block.select_among(&whole, blocks.len());
+        match set.inspect_err(|error| block.note(error)) {
+            Ok(set) => sets.push(going_on(set, &request.skipped, name_of(block))),
+            Err(error) => request.skipped.go_on(name_of(block), error)?,
+        }
+    }
+    Ok(merge(sets))
+}
+
+/// A block, as it is called where it is left out.
+fn name_of(block: &Block) -> String {
+    let meta = block.meta();
+    format!(
+        "block {} of tenant {}, which ends at {} ms",
+        meta.block_id, meta.tenant, meta.max_time
+    )
+}
+
+/// A set that ends where it can't be read further, if the asker takes the rest.
+#[must_use]
+pub fn going_on(set: Box<dyn SeriesSet>, skipped: &Skipped, name: String) -> Box<dyn SeriesSet> {
+    if !skipped.is_allowed() {
+        return set;
+    }
+    Box::new(GoingOn {
+        set: Some(set),
+        skipped: skipped.clone(),
+        name,
+    })
+}
+
+struct GoingOn {
+    set: Option<Box<dyn SeriesSet>>,
+    skipped: Skipped,
+    name: String,
+}
+
+impl SeriesSet for GoingOn {
+    fn next(&mut self, samples: &mut SeriesSamples) -> Result<Option<Labels>, SelectError> {
+        let Some(set) = &mut self.set else {
+            samples.clear();
+            return Ok(None);
+        };
+        set.next(samples).or_else(|error| {
+            samples.clear();
+            self.set = None;
+            self.skipped.go_on(&self.name, error)?;
+            Ok(None)
+        })
+    }
+
+    fn remaining(&self) -> Option<usize> {
+        self.set.as_ref().map_or(Some(0), |set| set.remaining())
+    }
+
+    fn split(self: Box<Self>, parts: usize) -> Vec<Box<dyn SeriesSet>> {
+        let Self { set, skipped, name } = *self;
+        let sets = set.into_iter().flat_map(|set| set.split(parts));
+        sets.map(|set| going_on(set, &skipped, name.clone()))
+            .collect()
+    }
 }
 
 /// The label sets of blocks that satisfy any of the sets of matchers (no set: all), sorted.
@@ -132,11 +199,15 @@ fn each(
 ) -> Result<(), SelectError> {
     for block in blocks {
         bounds.go_on()?;
-        if sets.is_empty() {
-            look(block, &[])?;
-        }
-        for matchers in sets {
-            look(block, matchers)?;
+        let none: &[Matcher] = &[];
+        let all = sets.is_empty().then_some(none);
+        let mut looks = sets.iter().map(Vec::as_slice).chain(all);
+        let looked = looks.try_for_each(|matchers| look(block, matchers));
+        if let Err(error) = looked {
+            block.note(&error);
+            // Who waits no more is told so.
+            bounds.go_on()?;
+            bounds.skipped.go_on(name_of(block), error)?;
         }
     }
     Ok(())

@@ -28,6 +28,9 @@ pub trait BlockFiles: fmt::Debug + Send + Sync {
     /// again.
     fn forget(&self, _file: &str, _range: &Range<u64>) {}
 
+    /// Told that the block turned out damaged, and how.
+    fn damaged(&self, _what: &str) {}
+
     /// Where pages are kept once they are decompressed, if anywhere.
     fn decoded(&self) -> Option<&DecodedPages> {
         None

@@ -6,7 +6,7 @@ use block::{Block, several};
 use model::error::ErrorKind;
 use model::exemplar::Exemplar;
 use model::labels::Labels;
-use model::select::{SelectError, SelectRequest, SeriesSamples, SeriesSet};
+use model::select::{LookupBounds, SelectError, SelectRequest, SeriesSamples, SeriesSet, Skipped};
 use model::tenant::TenantId;
 use wire::service::{BlockReadService, LookupRequest};
 
@@ -96,6 +96,14 @@ impl Ingester {
     }
 }
 
+/// Bounds of a look-up that leaves nothing out: what is damaged here the bucket has.
+fn whole(bounds: &LookupBounds) -> LookupBounds {
+    LookupBounds {
+        skipped: Skipped::default(),
+        ..bounds.clone()
+    }
+}
+
 impl BlockReadService for Ingester {
     fn holds(&self, tenant: &TenantId, block: &str) -> bool {
         self.local_block(tenant, block).is_some()
@@ -108,6 +116,11 @@ impl BlockReadService for Ingester {
         request: &SelectRequest,
     ) -> Result<Box<dyn SeriesSet>, SelectError> {
         let copies = self.copies(tenant, blocks)?;
+        // What is damaged here the bucket has: nothing is left out for it.
+        let request = &SelectRequest {
+            skipped: Skipped::default(),
+            ..request.clone()
+        };
         let set = copies.read(|blocks| several::select(blocks, request))?;
         Ok(Box::new(CopiesSet { set, copies }))
     }
@@ -118,7 +131,7 @@ impl BlockReadService for Ingester {
         blocks: &[String],
         request: &LookupRequest,
     ) -> Result<Vec<Labels>, SelectError> {
-        let (sets, bounds) = (&request.matcher_sets, &request.bounds);
+        let (sets, bounds) = (&request.matcher_sets, &whole(&request.bounds));
         self.copies(tenant, blocks)?
             .read(|blocks| several::series(blocks, sets, bounds))
     }
@@ -129,7 +142,7 @@ impl BlockReadService for Ingester {
         blocks: &[String],
         request: &LookupRequest,
     ) -> Result<Vec<String>, SelectError> {
-        let (sets, bounds) = (&request.matcher_sets, &request.bounds);
+        let (sets, bounds) = (&request.matcher_sets, &whole(&request.bounds));
         self.copies(tenant, blocks)?
             .read(|blocks| several::label_names(blocks, sets, bounds))
     }
@@ -141,7 +154,7 @@ impl BlockReadService for Ingester {
         name: &str,
         request: &LookupRequest,
     ) -> Result<Vec<String>, SelectError> {
-        let (sets, bounds) = (&request.matcher_sets, &request.bounds);
+        let (sets, bounds) = (&request.matcher_sets, &whole(&request.bounds));
         self.copies(tenant, blocks)?
             .read(|blocks| several::label_values(blocks, name, sets, bounds))
     }
@@ -152,7 +165,7 @@ impl BlockReadService for Ingester {
         blocks: &[String],
         request: &LookupRequest,
     ) -> Result<Vec<(Labels, Vec<Exemplar>)>, SelectError> {
-        let (sets, bounds) = (&request.matcher_sets, &request.bounds);
+        let (sets, bounds) = (&request.matcher_sets, &whole(&request.bounds));
         self.copies(tenant, blocks)?
             .read(|blocks| several::exemplars(blocks, sets, request.range, bounds))
     }

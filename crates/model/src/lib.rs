@@ -19,6 +19,7 @@ pub mod error;
 pub mod write;
 pub mod validate;
 pub mod select;
+pub mod skipped;
 pub mod chunk;
 
 pub use error::ErrorKind;

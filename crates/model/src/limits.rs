@@ -62,6 +62,9 @@ pub struct Limits {
     pub max_concurrent_queries: usize,
     /// Queries of the tenant that wait; more are refused with 429.
     pub max_outstanding_queries: usize,
+    /// Whether a query goes on without blocks that can't be read, and says so in its warnings; else
+    /// it fails.
+    pub partial_answers: bool,
     /// Experimental PromQL: functions, modifiers, start timestamps in rates.
     pub experimental_promql: bool,
     /// Drop the name of a metric at the end of a query rather than where another quantity is
@@ -105,6 +108,7 @@ impl Default for Limits {
             max_series_per_query: 0,
             max_memory_per_query: ByteSize(1 << 30),
             max_concurrent_queries: 20,
+            partial_answers: false,
             max_outstanding_queries: 100,
             experimental_promql: false,
             delayed_name_removal: false,

@@ -9,6 +9,7 @@ use crate::error::ErrorKind;
 use crate::histogram::FloatHistogram;
 use crate::labels::Labels;
 use crate::matcher::Matcher;
+pub use crate::skipped::Skipped;
 use crate::time::{TimeRange, TimestampMs};
 
 /// Which series, over which time.
@@ -22,6 +23,8 @@ pub struct SelectRequest {
     pub labels: LabelsNeeded,
     /// Series beyond so many are an error; 0: no limit.
     pub max_series: usize,
+    /// Takes what can't be read, where the asker takes the rest.
+    pub skipped: Skipped,
 }
 
 /// Which labels of a series the asker needs. What it does not need may be left out, so that
@@ -101,6 +104,8 @@ pub struct LookupBounds {
     pub max_series: usize,
     /// Bytes of what is found beyond so many are an error; 0: no limit.
     pub max_bytes: usize,
+    /// Takes what can't be read, where the asker takes the rest.
+    pub skipped: Skipped,
     /// Whether nobody waits any more; asked between two steps. `None`: somebody always does.
     pub stop: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
 }

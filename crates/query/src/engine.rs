@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use model::limits::Limits;
 use model::matcher::Matcher;
-use model::select::{SelectError, SelectRequest, SeriesSet};
+use model::select::{SelectError, SelectRequest, SeriesSet, Skipped};
 use model::tenant::TenantId;
 use model::time::{Clock, TimestampMs};
 use promql::ast::{Expr, ExprKind};
@@ -86,6 +86,7 @@ struct Source<'a> {
     read: &'a dyn ReadService,
     tenant: &'a TenantId,
     max_series: usize,
+    skipped: Skipped,
 }
 
 impl Queryable for Source<'_> {
@@ -96,7 +97,16 @@ impl Queryable for Source<'_> {
             (0, limit) | (limit, 0) => limit,
             (asked, limit) => asked.min(limit),
         };
+        request.skipped = self.skipped.clone();
         self.read.select(self.tenant, &request)
+    }
+}
+
+/// Whether a tenant's reads go on without what can't be read.
+pub(crate) fn skipped_of(limits: &Limits) -> Skipped {
+    match limits.partial_answers {
+        true => Skipped::allowed(),
+        false => Skipped::default(),
     }
 }
 
@@ -134,6 +144,7 @@ impl Run<'_> {
             read: self.read,
             tenant: self.tenant,
             max_series: self.limits.max_series_per_query,
+            skipped: skipped_of(self.limits),
         };
         let options = EvalOptions {
             lookback_ms: self.lookback_ms.unwrap_or(self.limits.lookback_delta.0),
@@ -171,8 +182,10 @@ impl Run<'_> {
         let observed = Some(&observer).filter(|_| self.counting || self.measuring);
         let evaluation =
             evaluate_observed(&plan, &source, time, options, &limits, self.clock, observed)?;
+        let mut warnings = told(evaluation.annotations.warnings(text), "warning");
+        warnings.extend(source.skipped.texts());
         Ok(Outcome {
-            warnings: told(evaluation.annotations.warnings(text), "warning"),
+            warnings,
             infos: told(evaluation.annotations.infos(text), "info"),
             value: evaluation.value,
             stats: evaluation.stats,

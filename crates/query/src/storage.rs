@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use block::catalog::{BlockEntry, Catalog, Catalogs};
 use block::merge::merge;
+use block::several::going_on;
 use model::error::ErrorKind;
 use model::exemplar::Exemplar;
 use model::labels::{Labels, METRIC_NAME};
 use model::matcher::{MatchOp, Matcher};
-use model::select::{LabelsNeeded, LookupBounds, SelectError, SelectRequest, SeriesSet};
+use model::select::{LabelsNeeded, LookupBounds, SelectError, SelectRequest, SeriesSet, Skipped};
 use model::tenant::TenantId;
 use model::time::TimeRange;
 use model::write::MetricMetadata;
@@ -33,6 +34,7 @@ pub struct Storage {
 }
 
 /// The blocks a read needs, by who answers for them.
+#[derive(Default)]
 struct Blocks {
     near: Vec<String>,
     far: Vec<String>,
@@ -41,6 +43,36 @@ struct Blocks {
 impl Blocks {
     fn is_empty(&self) -> bool {
         self.near.is_empty() && self.far.is_empty()
+    }
+
+    /// Asks those who answer for blocks; answers for far blocks come first: far blocks are older, and
+    /// of two samples at one time the first counts. A near copy may have gone since it was planned
+    /// with: the bucket has it.
+    fn ask<T>(
+        mut self,
+        (near, gateway): (&dyn BlockReadService, &dyn BlockReadService),
+        skipped: &Skipped,
+        ask: impl Fn(&dyn BlockReadService, &[String]) -> Result<T, SelectError>,
+    ) -> Result<Vec<T>, SelectError> {
+        let mut newest = None;
+        if !self.near.is_empty() {
+            match ask(near, &self.near) {
+                Err(error) if error.kind == ErrorKind::NotFound => {
+                    self.far.append(&mut self.near);
+                }
+                Err(error) => skipped.go_on("the newest blocks", error)?,
+                Ok(answer) => newest = Some(answer),
+            }
+        }
+        let mut answers = Vec::new();
+        if !self.far.is_empty() {
+            match ask(gateway, &self.far) {
+                Err(error) => skipped.go_on("the blocks in the bucket", error)?,
+                Ok(answer) => answers.push(answer),
+            }
+        }
+        answers.extend(newest);
+        Ok(answers)
     }
 }
 
@@ -51,11 +83,15 @@ impl Storage {
         tenant: &TenantId,
         sets: &[&[Matcher]],
         range: TimeRange,
+        skipped: &Skipped,
     ) -> Result<Blocks, SelectError> {
-        let catalog = self.catalogs.current(tenant)?;
-        let mut blocks = Blocks {
-            near: Vec::new(),
-            far: Vec::new(),
+        let mut blocks = Blocks::default();
+        let catalog = match self.catalogs.current(tenant) {
+            Ok(catalog) => catalog,
+            Err(error) => {
+                skipped.go_on(format_args!("all blocks of tenant {tenant}"), error.into())?;
+                return Ok(blocks);
+            }
         };
         for block in needed(&catalog, sets, range) {
             let id = block.id().to_owned();
@@ -68,26 +104,28 @@ impl Storage {
         Ok(blocks)
     }
 
-    /// Asks those who answer for blocks. A near copy may have gone since it was planned with: the
-    /// bucket has it.
-    fn ask<T>(
+    /// Who answers for near blocks, and for all.
+    fn services(&self) -> (&dyn BlockReadService, &dyn BlockReadService) {
+        (&*self.near, &*self.gateway)
+    }
+
+    fn blocks_of(&self, tenant: &TenantId, request: &SelectRequest) -> Result<Blocks, SelectError> {
+        let sets = [request.matchers.as_slice()];
+        self.blocks(tenant, &sets, request.range, &request.skipped)
+    }
+
+    /// Selects from blocks.
+    fn select_blocks(
         &self,
-        mut blocks: Blocks,
-        ask: impl Fn(&dyn BlockReadService, &[String]) -> Result<T, SelectError>,
-    ) -> Result<Vec<T>, SelectError> {
-        let mut answers = Vec::new();
-        if !blocks.near.is_empty() {
-            match ask(&*self.near, &blocks.near) {
-                Err(error) if error.kind == ErrorKind::NotFound => {
-                    blocks.far.append(&mut blocks.near);
-                }
-                answered => answers.push(answered?),
-            }
-        }
-        if !blocks.far.is_empty() {
-            answers.push(ask(&*self.gateway, &blocks.far)?);
-        }
-        Ok(answers)
+        tenant: &TenantId,
+        blocks: Blocks,
+        request: &SelectRequest,
+    ) -> Result<Vec<Box<dyn SeriesSet>>, SelectError> {
+        let skipped = &request.skipped;
+        blocks.ask(self.services(), skipped, |service, ids| {
+            let set = service.select(tenant, ids, request)?;
+            Ok(going_on(set, skipped, "a part of the blocks".to_owned()))
+        })
     }
 
     /// A look-up of names: of the head, then of the blocks.
@@ -98,11 +136,12 @@ impl Storage {
         head: Found<String>,
         ask: impl Fn(&dyn BlockReadService, &[String]) -> Result<Vec<String>, SelectError>,
     ) -> Result<Found<String>, SelectError> {
-        let blocks = self.blocks(tenant, &sets_of(request), request.range)?;
+        let skipped = &request.bounds.skipped;
+        let blocks = self.blocks(tenant, &sets_of(request), request.range, skipped)?;
         if blocks.is_empty() {
             return Ok(head);
         }
-        let found = self.ask(blocks, ask)?;
+        let found = blocks.ask(self.services(), skipped, ask)?;
         Ok(united(head, found, request.limit))
     }
 }
@@ -156,7 +195,7 @@ impl ReadService for Storage {
         request: &SelectRequest,
     ) -> Result<Box<dyn SeriesSet>, SelectError> {
         let head = self.head.select(tenant, request)?;
-        let blocks = self.blocks(tenant, &[&request.matchers], request.range)?;
+        let blocks = self.blocks_of(tenant, request)?;
         if blocks.is_empty() {
             return Ok(head);
         }
@@ -168,8 +207,8 @@ impl ReadService for Storage {
         // before that one began may be in blocks of a later version only.
         drop(head);
         let sorted = self.head.select_sorted(tenant, &whole)?;
-        let blocks = self.blocks(tenant, &[&request.matchers], request.range)?;
-        let mut sets = self.ask(blocks, |service, ids| service.select(tenant, ids, &whole))?;
+        let blocks = self.blocks_of(tenant, request)?;
+        let mut sets = self.select_blocks(tenant, blocks, &whole)?;
         // What was written first counts: a block's sample before one that came later.
         sets.push(sorted);
         Ok(merge(sets))
@@ -181,8 +220,8 @@ impl ReadService for Storage {
         request: &SelectRequest,
     ) -> Result<Box<dyn SeriesSet>, SelectError> {
         let head = self.head.select_sorted(tenant, request)?;
-        let blocks = self.blocks(tenant, &[&request.matchers], request.range)?;
-        let mut sets = self.ask(blocks, |service, ids| service.select(tenant, ids, request))?;
+        let blocks = self.blocks_of(tenant, request)?;
+        let mut sets = self.select_blocks(tenant, blocks, request)?;
         sets.push(head);
         Ok(merge(sets))
     }
@@ -193,11 +232,14 @@ impl ReadService for Storage {
         request: &LookupRequest,
     ) -> Result<Found<Labels>, SelectError> {
         let head = self.head.series(tenant, request)?;
-        let blocks = self.blocks(tenant, &sets_of(request), request.range)?;
+        let skipped = &request.bounds.skipped;
+        let blocks = self.blocks(tenant, &sets_of(request), request.range, skipped)?;
         if blocks.is_empty() {
             return Ok(head);
         }
-        let found = self.ask(blocks, |service, ids| service.series(tenant, ids, request))?;
+        let found = blocks.ask(self.services(), skipped, |service, ids| {
+            service.series(tenant, ids, request)
+        })?;
         let united = united(head, found, request.limit);
         request.bounds.series(united.items.len() as u64)?;
         Ok(united)
@@ -240,12 +282,13 @@ impl ReadService for Storage {
         request: &LookupRequest,
     ) -> Result<Vec<(Labels, Vec<Exemplar>)>, SelectError> {
         let head = self.head.exemplars(tenant, request)?;
-        let blocks = self.blocks(tenant, &sets_of(request), request.range)?;
+        let skipped = &request.bounds.skipped;
+        let blocks = self.blocks(tenant, &sets_of(request), request.range, skipped)?;
         if blocks.is_empty() {
             return Ok(head);
         }
         let mut all: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
-        let found = self.ask(blocks, |service, ids| {
+        let found = blocks.ask(self.services(), skipped, |service, ids| {
             service.exemplars(tenant, ids, request)
         })?;
         for (labels, exemplars) in found.into_iter().flatten().chain(head) {
@@ -269,21 +312,4 @@ impl ReadService for Storage {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_found_is_told_once_and_cut() {
-        let head = Found {
-            items: vec!["b", "d"],
-            truncated: false,
-        };
-        let all = united(head.clone(), vec![vec!["a", "b"], vec!["c"]], 0);
-        assert_eq!(
-            (all.items, all.truncated),
-            (vec!["a", "b", "c", "d"], false)
-        );
-        let cut = united(head, vec![vec!["a", "b"]], 2);
-        assert_eq!((cut.items, cut.truncated), (vec!["a", "b"], true));
-    }
-}
+mod tests;

@@ -79,7 +79,12 @@ impl App {
             random: Arc::new(random),
         };
         let gateway_config = storage::gateway_config(config);
-        let gateway = store_gateway::start(&gateway_config, Arc::clone(&catalogs), decoded)?;
+        let gateway_deps = store_gateway::Deps {
+            catalogs: Arc::clone(&catalogs),
+            decoded,
+            clock: Arc::clone(&clock),
+        };
+        let gateway = store_gateway::start(&gateway_config, gateway_deps)?;
         let read = query::Storage {
             head: Arc::clone(&ingester) as _,
             catalogs: Arc::clone(&catalogs),

@@ -60,6 +60,7 @@ Usage:
   tidemark bucket verify [BLOCK] check every byte of a block, or of all
   tidemark bucket cat BLOCK [SELECTOR]
                                  print the samples of a block, or of series such as 'up{job=\"node\"}'
+  tidemark bucket remove BLOCK   take a block out of the catalog for good; the server is stopped
   tidemark catalog rebuild       make the list of blocks anew from the bucket; the server is stopped
 
 Flags:
@@ -181,7 +182,7 @@ fn command(words: &[&str], mut source: Source, seed: Option<u64>) -> Result<Comm
         })),
         other => Err(format!(
             "unknown command {:?}; there are `config check [FILE]`, `config print-defaults`, \
-             `bench block [DIR]`, `bucket ls|inspect|verify|cat` and `catalog rebuild`",
+             `bench block [DIR]`, `bucket ls|inspect|verify|cat|remove` and `catalog rebuild`",
             other.join(" ")
         )),
     }

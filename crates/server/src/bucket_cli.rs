@@ -1,11 +1,12 @@
 //! `tidemark bucket` and `tidemark catalog`: what lies in the bucket, for people. Whether a server
-//! runs does not matter, except to a rebuild, which wants the data directory for itself.
+//! runs does not matter, except to what changes a catalog, which wants the data directory for itself.
 
 mod cat;
 mod files;
 mod inspect;
 mod list;
 mod rebuild;
+mod remove;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -68,6 +69,11 @@ pub enum Verb {
         /// Which series, as in PromQL; all where none is given.
         selector: Option<String>,
     },
+    /// Take a block out of its catalog.
+    Remove {
+        /// The block's ULID.
+        block: String,
+    },
     /// Make catalogs anew from the blocks.
     Rebuild,
 }
@@ -93,7 +99,7 @@ pub fn run(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     must_exist(&config.storage)?;
     let _lock = match command.verb {
-        Verb::Rebuild => Some(rebuild::lock(&config.storage.data_dir)?),
+        Verb::Rebuild | Verb::Remove { .. } => Some(rebuild::lock(&config.storage.data_dir)?),
         _ => None,
     };
     let view = View::open(&config.storage, &clock, command.tenant.clone())?;
@@ -102,6 +108,7 @@ pub fn run(
         Verb::Inspect { block } => inspect::run(&view, block, out),
         Verb::Verify { block } => verify::run(&view, block.as_deref(), out),
         Verb::Cat { block, selector } => cat::run(&view, block, selector.as_deref(), out),
+        Verb::Remove { block } => remove::run(&view, block, out),
         Verb::Rebuild => rebuild::run(&view, out),
     }
 }

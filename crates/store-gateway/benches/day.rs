@@ -14,10 +14,10 @@ use block::catalog::{BlockEntry, Catalogs, Change, LocalPointers, block_key};
 use block::families::{Fleet, HOUR, RANGE, SEED};
 use block::{BlockSpec, BlockWriter, DecodedPages, ulid};
 use model::matcher::{MatchOp, Matcher};
-use model::select::{LabelsNeeded, SelectRequest, SeriesSamples};
+use model::select::{LabelsNeeded, SelectRequest, SeriesSamples, Skipped};
 use model::tenant::TenantId;
 use model::time::{Clock, ManualClock, TimeRange};
-use store_gateway::{Config, StoreGateway};
+use store_gateway::{Config, Deps, StoreGateway};
 use tokio::time::Instant;
 use wire::service::BlockReadService;
 
@@ -70,8 +70,12 @@ fn main() {
 }
 
 fn start(catalogs: &Arc<Catalogs>) -> Arc<StoreGateway> {
-    let decoded = Arc::new(DecodedPages::new(128 << 20));
-    store_gateway::start(&Config::default(), Arc::clone(catalogs), decoded).unwrap()
+    let deps = Deps {
+        catalogs: Arc::clone(catalogs),
+        decoded: Arc::new(DecodedPages::new(128 << 20)),
+        clock: Arc::new(ManualClock::new(1)),
+    };
+    store_gateway::start(&Config::default(), deps).unwrap()
 }
 
 /// Requests made so far, and bytes received.
@@ -99,6 +103,7 @@ fn request(
         range,
         labels: LabelsNeeded::All,
         max_series: 0,
+        skipped: Skipped::default(),
     };
     (blocks.map(|block| block.id().to_owned()).collect(), request)
 }

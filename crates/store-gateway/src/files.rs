@@ -8,20 +8,36 @@ use std::sync::Arc;
 use block::catalog::block_key;
 use block::{BlockFiles, DecodedPages};
 use bytes::Bytes;
+use model::tenant::TenantId;
+use model::time::Clock;
 
 use crate::cache::PageCache;
+use crate::quarantine::Quarantine;
 
 /// The files of one block.
 pub(crate) struct CachedFiles {
     pub(crate) pages: Arc<PageCache>,
-    pub(crate) tenant: String,
+    pub(crate) quarantine: Arc<Quarantine>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tenant: TenantId,
     pub(crate) block: String,
+}
+
+impl CachedFiles {
+    fn key(&self, file: &str) -> String {
+        block_key(self.tenant.as_str(), &self.block, file)
+    }
 }
 
 impl BlockFiles for CachedFiles {
     fn read(&self, file: &str, ranges: &[Range<u64>]) -> io::Result<Vec<Bytes>> {
-        let key = block_key(&self.tenant, &self.block, file);
+        let key = self.key(file);
         self.pages.read(&key, ranges)
+    }
+
+    fn damaged(&self, what: &str) {
+        let now = self.clock.now_ms();
+        self.quarantine.add(&self.tenant, &self.block, what, now);
     }
 
     fn decoded(&self) -> Option<&DecodedPages> {
@@ -29,7 +45,7 @@ impl BlockFiles for CachedFiles {
     }
 
     fn forget(&self, file: &str, range: &Range<u64>) {
-        let key = block_key(&self.tenant, &self.block, file);
+        let key = self.key(file);
         self.pages.forget(&key, range);
     }
 

@@ -8,6 +8,7 @@ mod cache;
 mod files;
 mod metrics;
 mod open;
+mod quarantine;
 #[cfg(test)]
 mod tests;
 
@@ -19,8 +20,9 @@ use block::{Block, DecodedPages, several};
 use model::exemplar::Exemplar;
 use model::labels::Labels;
 use model::quantity::ByteSize;
-use model::select::{SelectError, SelectRequest, SeriesSet};
+use model::select::{SelectError, SelectRequest, SeriesSet, Skipped};
 use model::tenant::TenantId;
+use model::time::Clock;
 use serde::{Deserialize, Serialize};
 use wire::service::{BlockReadService, LookupRequest};
 
@@ -56,38 +58,54 @@ impl Default for Config {
 /// The store-gateway, local to this process.
 pub struct StoreGateway {
     catalogs: Arc<Catalogs>,
-    pages: Arc<PageCache>,
     open: OpenBlocks,
 }
 
-/// Starts a store-gateway. It is ready at once, however many blocks there are. `decoded` keeps pages
-/// that were decompressed.
+/// What a store-gateway is given.
+pub struct Deps {
+    /// Which blocks there are.
+    pub catalogs: Arc<Catalogs>,
+    /// Keeps pages that were decompressed.
+    pub decoded: Arc<DecodedPages>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Starts a store-gateway. It is ready at once, however many blocks there are.
 ///
 /// # Errors
 /// Where the disk cache can't be opened.
-pub fn start(
-    config: &Config,
-    catalogs: Arc<Catalogs>,
-    decoded: Arc<DecodedPages>,
-) -> Result<Arc<StoreGateway>, CacheError> {
-    let pages = PageCache::open(config, catalogs.bucket(), decoded)?;
+pub fn start(config: &Config, deps: Deps) -> Result<Arc<StoreGateway>, CacheError> {
+    let pages = PageCache::open(config, deps.catalogs.bucket(), deps.decoded)?;
     Ok(Arc::new(StoreGateway {
-        catalogs,
-        pages: Arc::new(pages),
-        open: OpenBlocks::new(config.index_cache.0),
+        open: OpenBlocks::new(config.index_cache.0, Arc::new(pages), deps.clock),
+        catalogs: deps.catalogs,
     }))
 }
 
 impl StoreGateway {
     /// Opens blocks, or finds them open.
-    fn blocks(&self, tenant: &TenantId, ids: &[String]) -> Result<Vec<Arc<Block>>, SelectError> {
-        let open = |id: &String| self.open.get(&self.catalogs, &self.pages, tenant, id);
-        ids.iter().map(open).collect()
+    fn blocks(
+        &self,
+        tenant: &TenantId,
+        ids: &[String],
+        skipped: &Skipped,
+    ) -> Result<Vec<Arc<Block>>, SelectError> {
+        let mut blocks = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.open.get(&self.catalogs, tenant, id) {
+                Ok(block) => blocks.push(block),
+                Err(error) => {
+                    skipped.go_on(format_args!("block {id} of tenant {tenant}"), error)?;
+                }
+            }
+        }
+        Ok(blocks)
     }
 
     /// Writes its counters in the text format of Prometheus.
     pub fn render_metrics(&self, out: &mut String) {
-        metrics::render(&self.pages, &self.open, out);
+        metrics::render(&self.open, out);
     }
 }
 
@@ -102,7 +120,7 @@ impl BlockReadService for StoreGateway {
         blocks: &[String],
         request: &SelectRequest,
     ) -> Result<Box<dyn SeriesSet>, SelectError> {
-        several::select(&self.blocks(tenant, blocks)?, request)
+        several::select(&self.blocks(tenant, blocks, &request.skipped)?, request)
     }
 
     fn series(
@@ -111,7 +129,7 @@ impl BlockReadService for StoreGateway {
         blocks: &[String],
         request: &LookupRequest,
     ) -> Result<Vec<Labels>, SelectError> {
-        let blocks = self.blocks(tenant, blocks)?;
+        let blocks = self.blocks(tenant, blocks, &request.bounds.skipped)?;
         several::series(&blocks, &request.matcher_sets, &request.bounds)
     }
 
@@ -121,7 +139,7 @@ impl BlockReadService for StoreGateway {
         blocks: &[String],
         request: &LookupRequest,
     ) -> Result<Vec<String>, SelectError> {
-        let blocks = self.blocks(tenant, blocks)?;
+        let blocks = self.blocks(tenant, blocks, &request.bounds.skipped)?;
         several::label_names(&blocks, &request.matcher_sets, &request.bounds)
     }
 
@@ -132,7 +150,7 @@ impl BlockReadService for StoreGateway {
         name: &str,
         request: &LookupRequest,
     ) -> Result<Vec<String>, SelectError> {
-        let blocks = self.blocks(tenant, blocks)?;
+        let blocks = self.blocks(tenant, blocks, &request.bounds.skipped)?;
         several::label_values(&blocks, name, &request.matcher_sets, &request.bounds)
     }
 
@@ -142,7 +160,7 @@ impl BlockReadService for StoreGateway {
         blocks: &[String],
         request: &LookupRequest,
     ) -> Result<Vec<(Labels, Vec<Exemplar>)>, SelectError> {
-        let blocks = self.blocks(tenant, blocks)?;
+        let blocks = self.blocks(tenant, blocks, &request.bounds.skipped)?;
         several::exemplars(
             &blocks,
             &request.matcher_sets,

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::cache::PageCache;
 use crate::open::OpenBlocks;
 
-pub(crate) fn render(pages: &PageCache, open: &OpenBlocks, out: &mut String) {
+pub(crate) fn render(open: &OpenBlocks, out: &mut String) {
+    let pages = &open.pages;
     let (blocks, bytes) = open.size();
     let families = [
         (
@@ -44,6 +44,12 @@ pub(crate) fn render(pages: &PageCache, open: &OpenBlocks, out: &mut String) {
             "gauge",
             "What these indexes take, about.",
             bytes,
+        ),
+        (
+            "quarantined_blocks",
+            "gauge",
+            "Damaged blocks in the bucket that are not read for a while.",
+            open.quarantine.len() as u64,
         ),
     ];
     for (name, kind, help, value) in families {

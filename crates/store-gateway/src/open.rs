@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use block::catalog::{Catalogs, block_key};
-use block::{Block, BlockMeta};
+use block::{Block, BlockFiles, BlockMeta};
 use model::error::ErrorKind;
 use model::select::SelectError;
 use model::tenant::TenantId;
+use model::time::Clock;
 use parking_lot::Mutex;
 
 use crate::cache::PageCache;
 use crate::files::CachedFiles;
+use crate::quarantine::Quarantine;
 
 /// What a tail takes in memory for each of its bytes in the file, about: measured on blocks of a
 /// thousand to a million series.
@@ -23,6 +25,9 @@ const MAX_META_BYTES: u64 = 16 << 20;
 
 /// Open blocks, as many as there is room for; the one that was not used for longest goes first.
 pub(crate) struct OpenBlocks {
+    pub(crate) pages: Arc<PageCache>,
+    pub(crate) quarantine: Arc<Quarantine>,
+    clock: Arc<dyn Clock>,
     limit_bytes: u64,
     state: Mutex<State>,
 }
@@ -41,8 +46,11 @@ struct Held {
 }
 
 impl OpenBlocks {
-    pub(crate) fn new(limit_bytes: u64) -> Self {
+    pub(crate) fn new(limit_bytes: u64, pages: Arc<PageCache>, clock: Arc<dyn Clock>) -> Self {
         Self {
+            pages,
+            quarantine: Arc::default(),
+            clock,
             limit_bytes,
             state: Mutex::default(),
         }
@@ -54,14 +62,14 @@ impl OpenBlocks {
         (state.blocks.len(), state.bytes)
     }
 
-    /// A block of a tenant, opened where it is not.
+    /// A block of a tenant, opened where it is not. One that is known to be damaged is an error.
     pub(crate) fn get(
         &self,
         catalogs: &Catalogs,
-        pages: &Arc<PageCache>,
         tenant: &TenantId,
         id: &str,
     ) -> Result<Arc<Block>, SelectError> {
+        self.quarantine.check(tenant, id, self.clock.now_ms())?;
         let key = (tenant.clone(), id.to_owned());
         {
             let mut state = self.state.lock();
@@ -75,12 +83,21 @@ impl OpenBlocks {
         let meta = find_meta(catalogs, tenant, id)?;
         let tails = meta.files.iter().map(|file| file.size - file.tail_offset);
         let bytes = tails.sum::<u64>() * BYTES_PER_TAIL_BYTE + BLOCK_BYTES;
-        let files = CachedFiles {
-            pages: Arc::clone(pages),
-            tenant: tenant.to_string(),
+        let files = Arc::new(CachedFiles {
+            pages: Arc::clone(&self.pages),
+            quarantine: Arc::clone(&self.quarantine),
+            clock: Arc::clone(&self.clock),
+            tenant: tenant.clone(),
             block: id.to_owned(),
-        };
-        let block = Arc::new(Block::open_from(meta, Arc::new(files))?);
+        });
+        let opened = Block::open_from(meta, Arc::clone(&files) as _);
+        let block = Arc::new(opened.map_err(|error| {
+            let error = SelectError::from(error);
+            if error.kind == ErrorKind::Corrupt {
+                files.damaged(&error.message);
+            }
+            error
+        })?);
         self.hold(key, Arc::clone(&block), bytes);
         Ok(block)
     }

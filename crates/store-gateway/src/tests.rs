@@ -24,10 +24,19 @@ struct World {
     store: Arc<FaultyStore>,
     folder: tempfile::TempDir,
     catalogs: Arc<Catalogs>,
+    clock: Arc<ManualClock>,
 }
 
 fn tenant() -> TenantId {
     TenantId::new("t").unwrap()
+}
+
+fn deps(catalogs: &Arc<Catalogs>, clock: &Arc<ManualClock>) -> Deps {
+    Deps {
+        catalogs: Arc::clone(catalogs),
+        decoded: Arc::new(DecodedPages::new(0)),
+        clock: Arc::clone(clock) as _,
+    }
 }
 
 impl World {
@@ -48,17 +57,13 @@ impl World {
         Self {
             store,
             folder,
+            clock: Arc::new(ManualClock::new(1)),
             catalogs: Arc::new(catalogs),
         }
     }
 
     fn gateway(&self, config: &Config) -> Arc<StoreGateway> {
-        start(
-            config,
-            Arc::clone(&self.catalogs),
-            Arc::new(DecodedPages::new(0)),
-        )
-        .unwrap()
+        start(config, deps(&self.catalogs, &self.clock)).unwrap()
     }
 
     /// Writes a block of some series and uploads it; not committed yet.
@@ -136,6 +141,7 @@ fn request(matchers: &[(&str, &str)], range: TimeRange) -> SelectRequest {
         range,
         labels: LabelsNeeded::All,
         max_series: 0,
+        skipped: Skipped::default(),
     }
 }
 
@@ -287,6 +293,58 @@ fn damaged_and_missing_files_are_told_and_others_still_read() {
 }
 
 #[test]
+fn a_damaged_block_is_not_read_again_for_a_while_and_may_be_left_out() {
+    let world = World::new();
+    let entries: Vec<_> = (0..3).map(|number| world.block(number, 40)).collect();
+    let ids: Vec<String> = entries.iter().map(|entry| entry.id().to_owned()).collect();
+    let name = entries[1].meta.files[0].name.clone();
+    world.commit(entries);
+    let wanted = request(&[("__name__", "m1")], TimeRange::all());
+    let bucket = world.catalogs.bucket();
+    let key = block_key("t", &ids[1], &name);
+    let good = bucket.get(&key, 1 << 20).unwrap();
+    let mut bad = good.to_vec();
+    bad.iter_mut().step_by(50).for_each(|byte| *byte ^= 0x10);
+    bucket.put(&key, bad.into()).unwrap();
+    let gateway = world.gateway(&Config::default());
+    for _ in 0..2 {
+        read(&gateway, &ids, &wanted).unwrap_err();
+    }
+    let before = bucket.requests();
+    let error = read(&gateway, &ids, &wanted).unwrap_err();
+    assert!(error.message.contains("bucket remove"), "{error}");
+    assert_eq!(bucket.requests(), before);
+    let mut metrics = String::new();
+    gateway.render_metrics(&mut metrics);
+    assert!(metrics.contains("quarantined_blocks 1"), "{metrics}");
+    // Who takes a part gets it, and is told.
+    for gateway in [&gateway, &world.gateway(&Config::default())] {
+        let partial = SelectRequest {
+            skipped: Skipped::allowed(),
+            ..wanted.clone()
+        };
+        assert_eq!(read(gateway, &ids, &partial).unwrap(), (10, 10 * 240));
+        let texts = partial.skipped.texts();
+        assert!(texts.len() == 1 && texts[0].contains(&ids[1]), "{texts:?}");
+        let lookup = LookupRequest {
+            matcher_sets: vec![wanted.matchers.clone()],
+            range: TimeRange::all(),
+            limit: 0,
+            bounds: LookupBounds {
+                skipped: Skipped::allowed(),
+                ..LookupBounds::default()
+            },
+        };
+        assert_eq!(gateway.series(&tenant(), &ids, &lookup).unwrap().len(), 10);
+    }
+    // Once it was put right, it is found so.
+    bucket.put(&key, good).unwrap();
+    read(&gateway, &ids, &wanted).unwrap_err();
+    world.clock.set(1 + 600_001);
+    assert_eq!(read(&gateway, &ids, &wanted).unwrap(), (10, 10 * 360));
+}
+
+#[test]
 fn ten_thousand_blocks_are_ready_at_once() {
     let world = World::new();
     let first = world.block(0, 8);
@@ -305,12 +363,7 @@ fn ten_thousand_blocks_are_ready_at_once() {
     let before = bucket.requests();
     let catalogs = Catalogs::new(bucket, Arc::new(pointers), clock, Arc::new(|| 5));
     let catalogs = Arc::new(catalogs);
-    let gateway = start(
-        &Config::default(),
-        Arc::clone(&catalogs),
-        Arc::new(DecodedPages::new(0)),
-    )
-    .unwrap();
+    let gateway = start(&Config::default(), deps(&catalogs, &world.clock)).unwrap();
     assert_eq!(catalogs.current(&tenant()).unwrap().blocks.len(), 10_000);
     let ids = vec![first.id().to_owned()];
     let wanted = request(&[], TimeRange::all());
@@ -349,6 +402,6 @@ fn memory_is_bounded_and_the_disk_serves_what_it_lost() {
     });
     let (_, bytes) = gateway.open.size();
     assert!(bytes <= 1 << 20, "{bytes} bytes of indexes");
-    let pages = gateway.pages.memory_bytes();
+    let pages = gateway.open.pages.memory_bytes();
     assert!(pages <= 128 << 10, "{pages} bytes of pages");
 }

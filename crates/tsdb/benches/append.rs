@@ -13,7 +13,7 @@ use model::labels::Labels;
 use model::limits::Limits;
 use model::matcher::{MatchOp, Matcher};
 use model::sample::Sample;
-use model::select::{LabelsNeeded, SelectRequest, SeriesSamples};
+use model::select::{LabelsNeeded, SelectRequest, SeriesSamples, Skipped};
 use model::tenant::TenantId;
 use model::time::{ManualClock, TimeRange};
 use model::write::{SeriesRow, WriteBatch};
@@ -151,6 +151,7 @@ fn append(c: &mut Criterion) {
         range: TimeRange::all(),
         labels: LabelsNeeded::All,
         max_series: 0,
+        skipped: Skipped::default(),
     };
     c.bench_function("select one job", |b| {
         b.iter(|| {

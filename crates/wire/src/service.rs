@@ -180,7 +180,8 @@ pub trait ReadService: Send + Sync {
 /// Answers reads of committed blocks: the store-gateway for all, an ingester for those it still
 /// has on its disk. Blocks are named by their ids; which ones a query needs, the catalog tells.
 ///
-/// All calls fail where a block is damaged or out of reach: the answer would lack its samples.
+/// All calls fail where a block is damaged or out of reach, as the answer would lack its samples;
+/// where the request's `Skipped` allows it, they go on without the block and note it there.
 pub trait BlockReadService: Send + Sync {
     /// Whether it can answer for a block at once.
     fn holds(&self, tenant: &TenantId, block: &str) -> bool;

@@ -21,8 +21,11 @@ use crate::schema::timelines;
 const BATCH_SAMPLES: usize = 256 << 10;
 /// The least samples of a batch: below, reading by rows would cost more than it gives.
 const LEAST_BATCH_SAMPLES: usize = 4 << 10;
-/// How many timestamps of timelines are kept for the batches to come.
+/// How many timestamps of timelines are kept for the batches to come, of all sets that are read in
+/// step.
 const MAX_HELD_TIMESTAMPS: usize = 4 << 20;
+/// How many each set may keep at least.
+const LEAST_HELD_TIMESTAMPS: usize = 64 << 10;
 
 /// Yields the series of a plan.
 pub(super) struct BlockSeriesSet {
@@ -34,6 +37,8 @@ pub(super) struct BlockSeriesSet {
     left: Range<usize>,
     /// A batch ends with the series that brings it to so many samples.
     batch_samples: usize,
+    /// Beyond so many timestamps, those of earlier batches are let go.
+    max_held: usize,
     labels: Vec<Labels>,
     /// Which series of the plan `labels` are of.
     labels_at: Range<usize>,
@@ -66,6 +71,7 @@ impl BlockSeriesSet {
             needed: request.labels.clone(),
             left: 0..plan.ids.len(),
             batch_samples: (BATCH_SAMPLES / together.max(1)).max(LEAST_BATCH_SAMPLES),
+            max_held: (MAX_HELD_TIMESTAMPS / together.max(1)).max(LEAST_HELD_TIMESTAMPS),
             plan,
             labels: Vec::new(),
             labels_at: 0..0,
@@ -83,6 +89,7 @@ impl BlockSeriesSet {
             needed: self.needed.clone(),
             left,
             batch_samples: self.batch_samples,
+            max_held: self.max_held,
             labels: Vec::new(),
             labels_at: 0..0,
             batch: Batch::default(),
@@ -151,7 +158,7 @@ impl BlockSeriesSet {
     fn load_timelines(&mut self) -> Result<(), BlockError> {
         let rows = self.batch.groups.iter().flat_map(|group| &group.rows);
         let needed: BTreeSet<i32> = rows.map(|row| row.timeline).collect();
-        if self.held > MAX_HELD_TIMESTAMPS {
+        if self.held > self.max_held {
             self.timelines.clear();
             self.held = 0;
         }
@@ -299,8 +306,8 @@ impl BlockSeriesSet {
     }
 }
 
-impl SeriesSet for BlockSeriesSet {
-    fn next(&mut self, samples: &mut SeriesSamples) -> Result<Option<Labels>, SelectError> {
+impl BlockSeriesSet {
+    fn next_series(&mut self, samples: &mut SeriesSamples) -> Result<Option<Labels>, SelectError> {
         samples.clear();
         while !self.left.is_empty() {
             let series = self.left.start;
@@ -315,6 +322,13 @@ impl SeriesSet for BlockSeriesSet {
             }
         }
         Ok(None)
+    }
+}
+
+impl SeriesSet for BlockSeriesSet {
+    fn next(&mut self, samples: &mut SeriesSamples) -> Result<Option<Labels>, SelectError> {
+        let next = self.next_series(samples);
+        next.inspect_err(|error| self.block.note(error))
     }
 
     fn remaining(&self) -> Option<usize> {

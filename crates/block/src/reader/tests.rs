@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use model::select::{LabelsNeeded, LookupBounds, SelectRequest, SeriesSamples};
+use model::select::{LabelsNeeded, LookupBounds, SelectRequest, SeriesSamples, Skipped};
 use model::time::TimeRange;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -45,6 +45,7 @@ impl Forgery {
             range: TimeRange::all(),
             labels: LabelsNeeded::All,
             max_series: 0,
+            skipped: Skipped::default(),
         };
         let exemplars = block.exemplars(&[], TimeRange::all(), &LookupBounds::default());
         if exemplars.is_err() {

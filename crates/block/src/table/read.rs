@@ -125,6 +125,11 @@ impl Table {
         self.place.corrupt(what)
     }
 
+    /// Where the file comes from.
+    pub(crate) fn files(&self) -> &Arc<dyn BlockFiles> {
+        &self.file.files
+    }
+
     /// What the footer says.
     pub(crate) fn metadata(&self) -> &ParquetMetaData {
         &self.meta

@@ -8,7 +8,9 @@ use model::histogram::{CUSTOM_BUCKETS_SCHEMA, FloatHistogram, ResetHint, Span};
 use model::labels::Labels;
 use model::matcher::Matcher;
 use model::sample::stale_nan;
-use model::select::{HistogramPoint, LabelsNeeded, SelectRequest, SeriesSamples, SeriesSet};
+use model::select::{
+    HistogramPoint, LabelsNeeded, SelectRequest, SeriesSamples, SeriesSet, Skipped,
+};
 use model::tenant::TenantId;
 use model::time::TimeRange;
 
@@ -46,6 +48,7 @@ pub(crate) fn request(matchers: Vec<Matcher>, range: TimeRange) -> SelectRequest
         range,
         labels: LabelsNeeded::All,
         max_series: 0,
+        skipped: Skipped::default(),
     }
 }
 

@@ -8,7 +8,7 @@ use block::merge::{merge, subtract};
 use block::{BlockSpec, BlockWriter, SortKey, slice_ms_for};
 use model::exemplar::Exemplar;
 use model::labels::Labels;
-use model::select::{LabelsNeeded, SelectError, SelectRequest, SeriesSamples, SeriesSet};
+use model::select::{LabelsNeeded, SelectError, SelectRequest, SeriesSamples, SeriesSet, Skipped};
 use model::tenant::TenantId;
 use model::time::{TimeRange, TimestampMs};
 use tsdb::head::TenantHead;
@@ -221,6 +221,7 @@ impl Earlier {
             range,
             labels: LabelsNeeded::All,
             max_series: 0,
+            skipped: Skipped::default(),
         };
         let sets = blocks.iter().map(|one| one.block.select(&request));
         let sets: Result<Vec<_>, _> = sets.collect();

@@ -14,7 +14,7 @@ use model::fingerprint::Fingerprint;
 use model::labels::Labels;
 use model::quantity::DurationMs;
 use model::sample::Sample;
-use model::select::{LabelsNeeded, SelectRequest, SeriesSamples, SeriesSet};
+use model::select::{LabelsNeeded, SelectRequest, SeriesSamples, SeriesSet, Skipped};
 use model::time::{Clock, ManualClock, TimeRange};
 use model::write::{SeriesRow, WriteBatch};
 use object_store::local::LocalFileSystem;
@@ -240,6 +240,7 @@ fn everything() -> SelectRequest {
         range: TimeRange::all(),
         labels: LabelsNeeded::All,
         max_series: 0,
+        skipped: Skipped::default(),
     }
 }
 

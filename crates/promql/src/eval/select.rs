@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::histogram::{FloatHistogram, ResetHint};
 use model::sample::is_stale;
-use model::select::{SelectRequest, SeriesSamples};
+use model::select::{SelectRequest, SeriesSamples, Skipped};
 use model::time::{TimeRange, TimestampMs};
 
 use super::column::{Column, Steps, held_samples};
@@ -99,6 +99,7 @@ impl Evaluator<'_> {
             range,
             labels: select.labels.clone(),
             max_series: self.budget.max_series(),
+            skipped: Skipped::default(),
         };
         let mut loading = self.observe_select();
         let mut set = self.source.select(&request)?;

@@ -2,6 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::header;
+use model::select::Skipped;
 use wire::api_json;
 
 use super::body::{BodyBuilder, Bounds, Pieces, Stopped};
@@ -66,6 +67,13 @@ impl Answer {
         if truncated {
             self.warnings.push(TRUNCATED.to_owned());
         }
+        self
+    }
+
+    /// Says what was left out because it can't be read.
+    #[must_use]
+    pub(crate) fn without(mut self, skipped: &Skipped) -> Self {
+        self.warnings.extend(skipped.texts());
         self
     }
 

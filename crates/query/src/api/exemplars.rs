@@ -41,7 +41,7 @@ pub(crate) async fn exemplars(State(api): Shared, asker: Asker, asked: Asked) ->
                     bounds: job.lookup_bounds(),
                 };
                 let found = job.api.deps.read.exemplars(&job.tenant, &request)?;
-                Ok(Answer::list(found, push_series))
+                Ok(Answer::list(found, push_series).without(&request.bounds.skipped))
             })
             .await
         }

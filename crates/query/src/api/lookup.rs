@@ -41,7 +41,9 @@ pub(crate) async fn series(State(api): Shared, asker: Asker, asked: Asked) -> Re
                 };
                 let request = lookup.request(job).map_err(named)?;
                 let found = job.api.deps.read.series(&job.tenant, &request)?;
-                Ok(Answer::list(found.items, api_json::labels).truncated(found.truncated))
+                Ok(Answer::list(found.items, api_json::labels)
+                    .truncated(found.truncated)
+                    .without(&request.bounds.skipped))
             })
             .await
         }
@@ -56,7 +58,9 @@ pub(crate) async fn labels(State(api): Shared, asker: Asker, asked: Asked) -> Re
                 let request = lookup.request(job)?;
                 let found = job.api.deps.read.label_names(&job.tenant, &request)?;
                 let push = |out: &mut Vec<u8>, name: &String| api_json::string(out, name);
-                Ok(Answer::list(found.items, push).truncated(found.truncated))
+                Ok(Answer::list(found.items, push)
+                    .truncated(found.truncated)
+                    .without(&request.bounds.skipped))
             })
             .await
         }
@@ -92,7 +96,9 @@ pub(crate) async fn values(
                     .read
                     .label_values(&job.tenant, &name, &request)?;
                 let push = |out: &mut Vec<u8>, value: &String| api_json::string(out, value);
-                Ok(Answer::list(found.items, push).truncated(found.truncated))
+                Ok(Answer::list(found.items, push)
+                    .truncated(found.truncated)
+                    .without(&request.bounds.skipped))
             })
             .await
         }

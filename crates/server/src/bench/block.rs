@@ -13,7 +13,7 @@ use block::families::{Family, Fleet, FleetSeries, RANGE, STEP, TARGETS};
 use block::sizes::file_bytes;
 use block::{Block, BlockSpec, BlockWriter, slice_ms_for};
 use model::labels::Labels;
-use model::select::{LabelsNeeded, SelectRequest, SeriesSamples};
+use model::select::{LabelsNeeded, SelectRequest, SeriesSamples, Skipped};
 use model::tenant::TenantId;
 use tokio::time::Instant;
 
@@ -177,6 +177,7 @@ fn measure(folder: &Path, report: &mut Report) -> anyhow::Result<()> {
         range: block.meta().range(),
         labels: LabelsNeeded::All,
         max_series: 0,
+        skipped: Skipped::default(),
     };
     let began = Instant::now();
     let mut samples = SeriesSamples::default();

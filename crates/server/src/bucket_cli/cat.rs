@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use model::go_float;
 use model::sample::is_stale;
-use model::select::{LabelsNeeded, SelectRequest, SeriesSamples};
+use model::select::{LabelsNeeded, SelectRequest, SeriesSamples, Skipped};
 use model::time::TimeRange;
 use promql::parse::{ParseOptions, parse_selector};
 
@@ -32,6 +32,7 @@ pub(super) fn run(
         range: TimeRange::all(),
         labels: LabelsNeeded::All,
         max_series: 0,
+        skipped: Skipped::default(),
     })?;
     let mut samples = SeriesSamples::default();
     while let Some(labels) = set.next(&mut samples)? {

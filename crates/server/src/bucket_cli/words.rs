@@ -34,10 +34,12 @@ pub(crate) fn understand(words: &[&str], flags: &Flags) -> Option<Result<BucketC
             block,
             selector: Some((*selector).to_owned()),
         }),
+        ["bucket", "remove", id] => block(id).map(|block| Verb::Remove { block }),
         ["catalog", "rebuild"] => Ok(Verb::Rebuild),
         ["bucket" | "catalog", ..] => Err(format!(
             "unknown command {:?}; there are `bucket ls`, `bucket inspect BLOCK`, \
-             `bucket verify [BLOCK]`, `bucket cat BLOCK [SELECTOR]` and `catalog rebuild`",
+             `bucket verify [BLOCK]`, `bucket cat BLOCK [SELECTOR]`, `bucket remove BLOCK` and \
+             `catalog rebuild`",
             words.join(" ")
         )),
         _ => return None,

@@ -249,6 +249,10 @@ const KEYS: &[(&str, &str)] = &[
         "Queries of a tenant that wait; more are refused with 429.",
     ),
     (
+        "limits.partial_answers",
+        "Answer a query without blocks that can't be read, and say in its warnings which are left out and why; else such a query fails.",
+    ),
+    (
         "limits.experimental_promql",
         "Allow what is experimental in PromQL in Prometheus: functions, modifiers, and start timestamps in rates.",
     ),

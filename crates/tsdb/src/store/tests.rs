@@ -12,7 +12,7 @@ use model::limits::Limits;
 use model::matcher::{MatchOp, Matcher};
 use model::quantity::DurationMs;
 use model::sample::Sample;
-use model::select::{LabelsNeeded, LookupBounds, SelectRequest, SeriesSamples};
+use model::select::{LabelsNeeded, LookupBounds, SelectRequest, SeriesSamples, Skipped};
 use model::tenant::TenantId;
 use model::time::{ManualClock, TimeRange};
 use model::write::{MetricMetadata, SeriesRow, WriteBatch};
@@ -222,6 +222,7 @@ pub(super) fn everything() -> SelectRequest {
         range: TimeRange::all(),
         labels: LabelsNeeded::All,
         max_series: 0,
+        skipped: Skipped::default(),
     }
 }
 

@@ -1,0 +1,106 @@
+//! Blocks in the bucket that turned out damaged, twice in a row: they are not read again for a
+//! while, and reads that need them are told why. Once may be a bucket that answered badly.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use model::error::ErrorKind;
+use model::select::SelectError;
+use model::tenant::TenantId;
+use model::time::TimestampMs;
+use parking_lot::Mutex;
+
+/// How long a damaged block is not read, in milliseconds: somebody may have put it right.
+const RETRY_MS: i64 = 600_000;
+/// Blocks that are remembered at most; one beyond is read, and found damaged, each time.
+const MAX_BLOCKS: usize = 10_000;
+
+/// The damaged blocks.
+#[derive(Debug, Default)]
+pub(crate) struct Quarantine(Mutex<HashMap<(TenantId, String), Damage>>);
+
+#[derive(Debug)]
+struct Damage {
+    what: String,
+    times: u32,
+    until_ms: TimestampMs,
+}
+
+impl Damage {
+    fn is_believed(&self) -> bool {
+        self.times > 1
+    }
+}
+
+impl Quarantine {
+    /// Fails where a block is known to be damaged.
+    pub(crate) fn check(
+        &self,
+        tenant: &TenantId,
+        block: &str,
+        now: TimestampMs,
+    ) -> Result<(), SelectError> {
+        let mut blocks = self.0.lock();
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        let key = (tenant.clone(), block.to_owned());
+        let Some(damage) = blocks.get(&key) else {
+            return Ok(());
+        };
+        // A clock that was set back does not keep it here for long.
+        if !(0..=RETRY_MS).contains(&damage.until_ms.saturating_sub(now)) {
+            blocks.remove(&key);
+            return Ok(());
+        }
+        if !damage.is_believed() {
+            return Ok(());
+        }
+        Err(SelectError {
+            kind: ErrorKind::Corrupt,
+            message: format!(
+                "{}; block {block} of tenant {tenant} is not read again for {} s: put its file back \
+                 from a copy (`tidemark bucket verify {block}` checks it), or take it out with \
+                 `tidemark bucket remove {block}`",
+                damage.what,
+                damage.until_ms.saturating_sub(now) / 1000
+            ),
+        })
+    }
+
+    /// Notes what is wrong with a block.
+    pub(crate) fn add(&self, tenant: &TenantId, block: &str, what: &str, now: TimestampMs) {
+        let mut blocks = self.0.lock();
+        blocks.retain(|_, damage| damage.until_ms >= now);
+        let is_full = blocks.len() >= MAX_BLOCKS;
+        let damage = match blocks.entry((tenant.clone(), block.to_owned())) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(_) if is_full => return,
+            Entry::Vacant(new) => new.insert(Damage {
+                what: what.to_owned(),
+                times: 0,
+                until_ms: now.saturating_add(RETRY_MS),
+            }),
+        };
+        damage.times += 1;
+        if damage.times == 2 {
+            tracing::error!(
+                %tenant,
+                block,
+                what,
+                "a block in the bucket is damaged: queries of its time fail, or go on without it \
+                 where limits.partial_answers is set; put its file back from a copy, or take it out \
+                 with `tidemark bucket remove`"
+            );
+        }
+    }
+
+    /// How many blocks are not read.
+    pub(crate) fn len(&self) -> usize {
+        let blocks = self.0.lock();
+        blocks
+            .values()
+            .filter(|damage| damage.is_believed())
+            .count()
+    }
+}
