@@ -119,8 +119,10 @@ fn without_times(node: &mut Value) -> f64 {
         return below;
     };
     assert!(own >= 0.0 && own <= total + 1e-9, "{own} of {total}");
+    // What measuring itself takes belongs to nobody: microseconds, on a slow machine.
+    let nobody = total - own - below;
     assert!(
-        (own + below - total).abs() < 1e-6,
+        (-1e-6..20e-6).contains(&nobody),
         "{own} and {below} of {total}"
     );
     total
