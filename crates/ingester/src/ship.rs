@@ -140,7 +140,7 @@ impl Shipper {
         let heads = self.store.heads();
         for tenant in self.local.tenants() {
             if !heads.iter().any(|head| *head.tenant() == tenant) {
-                let published = self.publish_waiting(&tenant, now);
+                let published = self.publish_waiting(&tenant, now).map(drop);
                 self.note(&tenant, published, &mut first);
             }
         }
@@ -191,10 +191,9 @@ impl Shipper {
         all: bool,
     ) -> Result<bool, ShipError> {
         let tenant = head.tenant();
-        match self.publish_waiting(tenant, now) {
-            // The head has what was in it: it is cut again.
-            Err(ShipError::SetAside(_)) => progress.cut = None,
-            published => published?,
+        if self.publish_waiting(tenant, now)? {
+            // The head has what was in them: it is cut again.
+            progress.cut = None;
         }
         let mut dropped = self.drop_held(head, progress)?;
         if progress.held.is_some() && !all {
@@ -207,7 +206,11 @@ impl Shipper {
         };
         // Where writing blocks fails, it is tried again after a while only.
         progress.cut = Some((before, now));
-        let (built, mark) = self.build(head, before)?;
+        let built = self.build(head, before);
+        if matches!(built, Err(ShipError::SetAside(_))) {
+            progress.cut = None;
+        }
+        let (built, mark) = built?;
         for one in built {
             let published = self.publish(tenant, &one, now);
             published.inspect_err(|_| progress.cut = None)?;
@@ -287,14 +290,20 @@ impl Shipper {
         self.store.remove_unused_files();
     }
 
-    /// Publishes the blocks of a tenant that the catalog has not.
-    fn publish_waiting(&self, tenant: &TenantId, now: TimestampMs) -> Result<(), ShipError> {
+    /// Publishes the blocks of a tenant that the catalog has not. Those that turn out damaged are set
+    /// aside; says whether there were any.
+    fn publish_waiting(&self, tenant: &TenantId, now: TimestampMs) -> Result<bool, ShipError> {
+        let mut any_damaged = false;
         for one in self.local.of(tenant) {
-            if !one.is_committed() {
-                self.publish(tenant, &one, now)?;
+            if one.is_committed() {
+                continue;
+            }
+            match self.publish(tenant, &one, now) {
+                Err(ShipError::SetAside(_)) => any_damaged = true,
+                published => published?,
             }
         }
-        Ok(())
+        Ok(any_damaged)
     }
 
     /// Checks a block on this disk; one that can't be read is set aside.

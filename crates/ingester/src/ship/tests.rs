@@ -491,6 +491,7 @@ fn a_waiting_block_that_rots_is_built_again() {
     damage(&waiting.folder.join("samples-raw.parquet"));
     world.bucket.set_down(false);
     process.shipper.pass(now + 1, false).unwrap();
+    assert_eq!(process.all(), acknowledged, "at every moment");
     process.shipper.pass(now + 2, true).unwrap();
     assert!(process.in_head().is_empty());
     assert_eq!(process.in_blocks(), acknowledged);
@@ -539,14 +540,20 @@ fn a_local_copy_that_rots_is_left_for_the_bucket() {
     let world = World::new();
     let process = world.start(None);
     let mut acknowledged = Points::new();
-    process.write(minutes(0, 300), &mut acknowledged);
+    process.write(minutes(0, 300).step_by(2), &mut acknowledged);
     let now = world.clock.now_ms();
-    process.shipper.pass(now, false).unwrap();
-    let copy = process.shipper.local.of(&tenant()).remove(0);
-    damage(&copy.folder.join("samples-raw.parquet"));
-    process.write(minutes(300, 301), &mut acknowledged);
-    process.write(minutes(272, 300).step_by(7), &mut acknowledged);
-    process.shipper.pass(now + 1, true).unwrap();
+    process.shipper.pass(now, true).unwrap();
+    let copies = process.shipper.local.of(&tenant());
+    let path = copies[2].folder.join("samples-raw.parquet");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.iter_mut().step_by(10).for_each(|byte| *byte ^= 0x55);
+    fs::write(&path, bytes).unwrap();
+    // What comes late for its range is compared with it.
+    process.write(minutes(281, 301).step_by(2), &mut acknowledged);
+    let (_, error) = process.shipper.pass(now + 1, true).unwrap_err();
+    assert!(error.to_string().contains("set aside"), "{error}");
+    assert_eq!(process.all(), acknowledged);
+    process.shipper.pass(now + 2, true).unwrap();
     assert!(process.in_head().is_empty());
     assert_eq!(process.in_blocks(), acknowledged);
 }
