@@ -30,7 +30,7 @@ use crate::wal::{self, CommitError, Wal, WalConfig, WalError};
 
 mod open;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod snapshot;
 #[cfg(test)]
 mod cut_tests;

@@ -26,6 +26,8 @@ use crate::postings::NameId;
 
 /// Series looked at between two chances for others.
 const BATCH: usize = 1024;
+/// So many series are sorted by their texts: to rank all pairs of the index would cost more.
+const FEW_SERIES: usize = 4096;
 
 /// Which chunks a cut takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,9 +144,33 @@ impl TenantHead {
         }
     }
 
-    /// Sorts series by metric name, then by all labels. Label pairs are ranked once, so that no
-    /// text is compared for a pair of series, and the index is locked for a name at a time.
+    /// Sorts series by metric name, then by all labels.
     pub(crate) fn in_block_order(&self, refs: &[u32]) -> Vec<u32> {
+        match refs.len() {
+            0..=FEW_SERIES => self.by_texts(refs),
+            _ => self.by_ranks(refs),
+        }
+    }
+
+    /// Compares texts: what it costs does not grow with the index.
+    fn by_texts(&self, refs: &[u32]) -> Vec<u32> {
+        let mut keys: Vec<(Labels, u32)> = Vec::with_capacity(refs.len());
+        for batch in refs.chunks(BATCH) {
+            let map = self.series.read();
+            let index = self.index.read();
+            let known = batch.iter().filter_map(|one| map.by_ref(*one));
+            keys.extend(known.map(|series| (index.labels(&series.labels), series.series_ref)));
+        }
+        keys.sort_unstable_by(|(a, _), (b, _)| {
+            let names = a.metric_name().cmp(&b.metric_name());
+            names.then_with(|| a.cmp(b))
+        });
+        keys.into_iter().map(|(_, one)| one).collect()
+    }
+
+    /// Label pairs are ranked once, so that no text is compared for a pair of series, and the index
+    /// is locked for a name at a time.
+    fn by_ranks(&self, refs: &[u32]) -> Vec<u32> {
         let ranks = self.ranks_of_pairs();
         let rank_of = |pair: u32| ranks.get(pair as usize).copied().unwrap_or_default();
         let metric_name = self.index.read().name_id(METRIC_NAME);
@@ -259,5 +285,28 @@ impl Cut<'_> {
         }
         let position = chunk.map(|chunk| chunk.place.position());
         mark.unreadable.extend(position);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{Builder, NOW, labels, open, tenant, write};
+
+    #[test]
+    fn both_ways_to_sort_agree() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let nameless = Labels::from_pairs([("instance", "7"), ("zone", "a")]);
+        let all = (0..40).map(labels).chain([nameless]);
+        let rows = all.fold(Builder::default(), |rows, labels| {
+            rows.row(labels, &[(NOW, 1.0)])
+        });
+        write(&store, &rows);
+        let head = store.head(&tenant()).unwrap();
+        let refs: Vec<u32> = head.resolve(&[]).iter().rev().collect();
+        let sorted = head.by_ranks(&refs);
+        assert_eq!(sorted.len(), 41);
+        assert_eq!(head.by_texts(&refs), sorted);
     }
 }

@@ -23,7 +23,7 @@ use crate::disk::faulty::Faults;
 use crate::disk::{FaultyDisk, RealDisk};
 use crate::head::lookup::Lookup;
 
-pub(super) const NOW: i64 = 1_700_000_000_000;
+pub(crate) const NOW: i64 = 1_700_000_000_000;
 pub(super) const MINUTE: i64 = 60_000;
 
 /// Limits with a day's retention.
@@ -34,7 +34,7 @@ fn a_day() -> Limits {
     }
 }
 
-pub(super) fn open(dir: &Path) -> Store {
+pub(crate) fn open(dir: &Path) -> Store {
     open_with(dir, a_day())
 }
 
@@ -68,11 +68,11 @@ fn open_by(dir: &Path, limits: Limits, clock: Arc<ManualClock>) -> Store {
         .0
 }
 
-pub(super) fn tenant() -> TenantId {
+pub(crate) fn tenant() -> TenantId {
     TenantId::new("t").unwrap()
 }
 
-pub(super) fn labels(i: u32) -> Labels {
+pub(crate) fn labels(i: u32) -> Labels {
     Labels::from_pairs([
         ("__name__", format!("m{}", i % 3)),
         ("job", "test".to_owned()),
@@ -156,10 +156,10 @@ fn look_ups_keep_within_their_bounds() {
 }
 
 #[derive(Default)]
-pub(super) struct Builder(WriteBatch<Labels>);
+pub(crate) struct Builder(WriteBatch<Labels>);
 
 impl Builder {
-    pub(super) fn row(mut self, labels: Labels, samples: &[(i64, f64)]) -> Self {
+    pub(crate) fn row(mut self, labels: Labels, samples: &[(i64, f64)]) -> Self {
         let samples = samples.iter().map(|(t, v)| Sample {
             t: *t,
             v: *v,
@@ -187,7 +187,7 @@ impl Builder {
     }
 }
 
-pub(super) fn write(store: &Store, batch: &Builder) -> WriteOutcome {
+pub(crate) fn write(store: &Store, batch: &Builder) -> WriteOutcome {
     store.append(&tenant(), &a_day(), &batch.0).unwrap()
 }
 
