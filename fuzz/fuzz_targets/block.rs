@@ -15,7 +15,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use model::TimeRange;
 use model::matcher::{MatchOp, Matcher};
-use model::select::{LabelsNeeded, LookupBounds, SelectRequest, Skipped, SeriesSamples};
+use model::select::{LabelsNeeded, LookupBounds, SelectRequest, SeriesSamples, Skipped};
 use parquet::file::metadata::ParquetMetaDataReader;
 use xxhash_rust::xxh3::xxh3_64;
 
