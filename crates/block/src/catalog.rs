@@ -22,6 +22,8 @@ use model::time::{Clock, TimeRange, TimestampMs};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::bucket::{Bucket, BucketError};
 use crate::meta::BlockMeta;
 use crate::ulid;
@@ -32,6 +34,8 @@ pub use rebuild::{Rebuilt, Unreadable};
 
 /// How often a commit begins anew because another came first.
 const MAX_CONFLICTS: usize = 20;
+/// So many tenants, about, are committed to at once in this process.
+const COMMIT_LOCKS: usize = 64;
 
 /// A block that counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -235,6 +239,9 @@ pub struct Catalogs {
     pointers: Arc<dyn PointerStore>,
     clock: Arc<dyn Clock>,
     random: Random,
+    /// Held by who commits, by tenant: those of one process take turns, so that none comes too
+    /// late again and again.
+    committing: [Mutex<()>; COMMIT_LOCKS],
     /// Whether a tenant without a pointer is known to have no blocks.
     complete: AtomicBool,
     /// What was read or committed last.
@@ -255,6 +262,7 @@ impl Catalogs {
             pointers,
             clock,
             random,
+            committing: std::array::from_fn(|_| Mutex::default()),
             complete: AtomicBool::new(true),
             known: Mutex::default(),
         }
@@ -326,6 +334,8 @@ impl Catalogs {
     /// # Errors
     /// Where the next version can't be written or made the current: then the old one still is.
     pub fn commit(&self, tenant: &TenantId, change: &Change) -> Result<Arc<Catalog>, CatalogError> {
+        let turn = xxh3_64(tenant.as_str().as_bytes()) as usize % COMMIT_LOCKS;
+        let _turn = self.committing[turn].lock();
         for _ in 0..MAX_CONFLICTS {
             let current = self.load(tenant)?;
             if current.version == 0 && self.is_forgotten(tenant, change)? {

@@ -61,6 +61,7 @@ fn add(number: u64) -> Change {
 struct World {
     store: Arc<FaultyStore>,
     folder: tempfile::TempDir,
+    counter: Arc<AtomicU64>,
 }
 
 impl World {
@@ -68,22 +69,31 @@ impl World {
         Self {
             store: FaultyStore::new(Arc::new(InMemory::new())),
             folder: tempfile::tempdir().unwrap(),
+            counter: Arc::default(),
         }
     }
 
     /// A process that begins.
     fn catalogs(&self) -> Catalogs {
+        self.catalogs_of(&self.pointers())
+    }
+
+    fn pointers(&self) -> Arc<LocalPointers> {
+        Arc::new(LocalPointers::open(&self.folder.path().join("p")).unwrap())
+    }
+
+    fn catalogs_of(&self, pointers: &Arc<LocalPointers>) -> Catalogs {
         let config = BucketConfig {
             max_retries: 0,
             ..BucketConfig::default()
         };
         let bucket = Bucket::with_store(Arc::clone(&self.store) as _, &config).unwrap();
-        let pointers = Arc::new(LocalPointers::open(&self.folder.path().join("p")).unwrap());
-        let counter = AtomicU64::new(0);
+        // No two processes draw the same numbers.
+        let counter = Arc::clone(&self.counter);
         let random = move || counter.fetch_add(1, Ordering::Relaxed);
         Catalogs::new(
             bucket,
-            pointers,
+            Arc::clone(pointers) as _,
             Arc::new(ManualClock::new(5)),
             Arc::new(random),
         )
@@ -129,10 +139,12 @@ fn commits_are_seen_at_once_and_after_a_restart() {
 #[test]
 fn no_commit_is_lost_among_others() {
     let world = World::new();
-    let catalogs = world.catalogs();
+    // As two processes that share their pointers.
+    let pointers = world.pointers();
+    let both = [(); 2].map(|()| world.catalogs_of(&pointers));
     std::thread::scope(|scope| {
         for thread in 0..4 {
-            let catalogs = &catalogs;
+            let catalogs = &both[thread as usize % 2];
             scope.spawn(move || {
                 for number in 0..8 {
                     catalogs
@@ -143,8 +155,9 @@ fn no_commit_is_lost_among_others() {
         }
     });
     let all: Vec<u64> = (0..32).collect();
-    assert_eq!(ids(&catalogs.current(&tenant()).unwrap()), all);
-    assert_eq!(ids(&world.catalogs().current(&tenant()).unwrap()), all);
+    for catalogs in both.iter().chain([&world.catalogs()]) {
+        assert_eq!(ids(&catalogs.current(&tenant()).unwrap()), all);
+    }
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! Who is asked for which blocks, and in which order their answers come.
+
 use block::merge::NoSeries;
 
 use super::*;
