@@ -139,8 +139,8 @@ impl Block {
         self.select_among(request, 1)
     }
 
-    /// As [`Self::select`], for so many sets that are read in step: together they hold no more
-    /// memory than one would.
+    /// As [`Self::select`], for so many sets that are read in step: up to some 60 of them hold together
+    /// no more memory than one would, beyond each adds about half a megabyte.
     ///
     /// # Errors
     /// As of [`Self::select`].

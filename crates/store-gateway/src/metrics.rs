@@ -49,7 +49,7 @@ pub(crate) fn render(open: &OpenBlocks, out: &mut String) {
             "quarantined_blocks",
             "gauge",
             "Damaged blocks in the bucket that are not read for a while.",
-            open.quarantine.len() as u64,
+            open.quarantined() as u64,
         ),
     ];
     for (name, kind, help, value) in families {

@@ -26,7 +26,7 @@ const MAX_META_BYTES: u64 = 16 << 20;
 /// Open blocks, as many as there is room for; the one that was not used for longest goes first.
 pub(crate) struct OpenBlocks {
     pub(crate) pages: Arc<PageCache>,
-    pub(crate) quarantine: Arc<Quarantine>,
+    quarantine: Arc<Quarantine>,
     clock: Arc<dyn Clock>,
     limit_bytes: u64,
     state: Mutex<State>,
@@ -54,6 +54,11 @@ impl OpenBlocks {
             limit_bytes,
             state: Mutex::default(),
         }
+    }
+
+    /// How many damaged blocks are not read.
+    pub(crate) fn quarantined(&self) -> usize {
+        self.quarantine.len(self.clock.now_ms())
     }
 
     /// How many blocks are open, and what they take, about.

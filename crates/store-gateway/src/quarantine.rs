@@ -61,7 +61,7 @@ impl Quarantine {
             message: format!(
                 "{}; block {block} of tenant {tenant} is not read again for {} s: put its file back \
                  from a copy (`tidemark bucket verify {block}` checks it), or take it out with \
-                 `tidemark bucket remove {block}`",
+                 `tidemark bucket remove {block}` while the server is stopped",
                 damage.what,
                 damage.until_ms.saturating_sub(now) / 1000
             ),
@@ -84,6 +84,7 @@ impl Quarantine {
         };
         damage.times += 1;
         if damage.times == 2 {
+            damage.until_ms = now.saturating_add(RETRY_MS);
             tracing::error!(
                 %tenant,
                 block,
@@ -96,11 +97,29 @@ impl Quarantine {
     }
 
     /// How many blocks are not read.
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) fn len(&self, now: TimestampMs) -> usize {
         let blocks = self.0.lock();
-        blocks
-            .values()
-            .filter(|damage| damage.is_believed())
-            .count()
+        let is_held = |damage: &&Damage| damage.is_believed() && damage.until_ms >= now;
+        blocks.values().filter(is_held).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_minutes_begin_when_damage_is_believed() {
+        let tenant = TenantId::anonymous();
+        let quarantine = Quarantine::default();
+        let is_held = |now| quarantine.check(&tenant, "b", now).is_err();
+        quarantine.add(&tenant, "b", "it burnt", 0);
+        assert!(!is_held(1));
+        let second = RETRY_MS - 1;
+        quarantine.add(&tenant, "b", "it burnt", second);
+        assert!(is_held(second + RETRY_MS));
+        assert_eq!(quarantine.len(second + RETRY_MS), 1);
+        assert_eq!(quarantine.len(second + RETRY_MS + 1), 0);
+        assert!(!is_held(second + RETRY_MS + 1));
     }
 }
