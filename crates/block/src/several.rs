@@ -52,8 +52,8 @@ pub fn select(
 fn name_of(block: &Block) -> String {
     let meta = block.meta();
     format!(
-        "block {} of tenant {}, which ends at {} ms",
-        meta.block_id, meta.tenant, meta.max_time
+        "block {} of tenant {}, from {} to {} ms",
+        meta.block_id, meta.tenant, meta.min_time, meta.max_time
     )
 }
 

@@ -257,12 +257,18 @@ fn minutes(from: i64, to: i64) -> impl Iterator<Item = i64> + Clone {
     (from..to).map(|minute| START + minute * MINUTE)
 }
 
-#[test]
-fn whole_ranges_move_to_blocks_and_leave_the_head() {
+/// A process that was sent five hours of samples, two ranges and a half.
+fn five_hours() -> (World, Process, Points) {
     let world = World::new();
     let process = world.start(None);
     let mut acknowledged = Points::new();
     process.write(minutes(0, 300), &mut acknowledged);
+    (world, process, acknowledged)
+}
+
+#[test]
+fn whole_ranges_move_to_blocks_and_leave_the_head() {
+    let (world, process, acknowledged) = five_hours();
     let now = world.clock.now_ms();
     process.shipper.pass(now, false).unwrap();
     // Five hours are there; the window of half an hour leaves two whole ranges.
@@ -382,10 +388,7 @@ fn a_bucket_that_fails_costs_nothing_but_time() {
 
 #[test]
 fn while_the_bucket_is_down_writes_go_on() {
-    let world = World::new();
-    let process = world.start(None);
-    let mut acknowledged = Points::new();
-    process.write(minutes(0, 300), &mut acknowledged);
+    let (world, process, mut acknowledged) = five_hours();
     world.bucket.set_down(true);
     let mut now = world.clock.now_ms();
     for hour in 5..12 {
@@ -410,10 +413,7 @@ fn while_the_bucket_is_down_writes_go_on() {
 
 #[test]
 fn what_a_query_reads_is_dropped_after_it() {
-    let world = World::new();
-    let process = world.start(None);
-    let mut acknowledged = Points::new();
-    process.write(minutes(0, 300), &mut acknowledged);
+    let (world, process, acknowledged) = five_hours();
     let head = process.store.head(&tenant()).unwrap();
     let set = head.select(&everything()).unwrap();
     let now = world.clock.now_ms();
@@ -449,10 +449,7 @@ fn only_file(folder: &Path) -> std::path::PathBuf {
 
 #[test]
 fn a_chunk_that_cannot_be_read_stops_nothing_else() {
-    let world = World::new();
-    let process = world.start(None);
-    let mut acknowledged = Points::new();
-    process.write(minutes(0, 300), &mut acknowledged);
+    let (world, process, acknowledged) = five_hours();
     // A snapshot takes the chunks out of the log: their only copy is the file.
     process.store.snapshot().unwrap();
     damage(&only_file(&world.root.join("chunks")));
@@ -480,10 +477,7 @@ fn a_chunk_that_cannot_be_read_stops_nothing_else() {
 
 #[test]
 fn a_waiting_block_that_rots_is_built_again() {
-    let world = World::new();
-    let process = world.start(None);
-    let mut acknowledged = Points::new();
-    process.write(minutes(0, 300), &mut acknowledged);
+    let (world, process, acknowledged) = five_hours();
     let now = world.clock.now_ms();
     world.bucket.set_down(true);
     process.shipper.pass(now, false).unwrap_err();
@@ -500,10 +494,7 @@ fn a_waiting_block_that_rots_is_built_again() {
 
 #[test]
 fn a_flush_ships_all_while_a_query_reads() {
-    let world = World::new();
-    let process = world.start(None);
-    let mut acknowledged = Points::new();
-    process.write(minutes(0, 300), &mut acknowledged);
+    let (world, process, acknowledged) = five_hours();
     let head = process.store.head(&tenant()).unwrap();
     let now = world.clock.now_ms();
     let set = head.select(&everything()).unwrap();
@@ -517,10 +508,7 @@ fn a_flush_ships_all_while_a_query_reads() {
 
 #[test]
 fn local_copies_stay_until_the_head_has_dropped_what_they_hold() {
-    let world = World::new();
-    let process = world.start(None);
-    let mut acknowledged = Points::new();
-    process.write(minutes(0, 300), &mut acknowledged);
+    let (world, process, acknowledged) = five_hours();
     let head = process.store.head(&tenant()).unwrap();
     let set = head.select(&everything()).unwrap();
     let now = world.clock.now_ms();
