@@ -30,8 +30,8 @@ pub const RANGE: TimeRange = TimeRange {
 };
 
 const START: i64 = 1_789_948_800_000;
-/// How far a scrape is from where it should be, at most.
-const JITTER: i64 = 20;
+/// How far a scrape is from where it should be, at most, in milliseconds.
+pub const JITTER: i64 = 20;
 /// Buckets of a native histogram.
 const BUCKETS: usize = 24;
 
@@ -70,19 +70,28 @@ pub struct Fleet {
     pub timelines: Vec<Vec<TimestampMs>>,
     random: Random,
     family: Family,
+    jitter: i64,
 }
 
 impl Fleet {
     /// Makes the series of [`TARGETS`] targets.
     #[must_use]
     pub fn of(seed: u64) -> Self {
+        Self::of_targets(seed, TARGETS, JITTER)
+    }
+
+    /// Makes the series of up to 64 targets whose scrapes are that many milliseconds, at most, from
+    /// where they should be: 160 series of each.
+    #[must_use]
+    pub fn of_targets(seed: u64, targets: usize, jitter: i64) -> Self {
         let mut fleet = Self {
             series: Vec::new(),
             timelines: Vec::new(),
             random: Random::of(seed),
             family: Family::Constants,
+            jitter,
         };
-        for target in 0..TARGETS {
+        for target in 0..targets {
             let timeline = fleet.timeline(target);
             fleet.timelines.push(timeline);
             fleet.constants(target);
@@ -98,7 +107,7 @@ impl Fleet {
 
     /// More timestamps at which a target could have been scraped.
     pub fn timeline(&mut self, target: usize) -> Vec<TimestampMs> {
-        timeline(&mut self.random, target)
+        timeline(&mut self.random, target, self.jitter)
     }
 
     /// A native histogram that grows, at the timestamps of a target.
@@ -301,11 +310,11 @@ impl Fleet {
 }
 
 /// The timestamps of a target.
-fn timeline(random: &mut Random, target: usize) -> Vec<i64> {
+fn timeline(random: &mut Random, target: usize, jitter: i64) -> Vec<i64> {
     let phase = 100 + (target as i64 * 7919) % (STEP - 200);
     let mut at = |k| {
-        let jitter = (random.bits() % (2 * JITTER as u64 + 1)) as i64 - JITTER;
-        START + phase + k * STEP + jitter
+        let off = (random.bits() % (2 * jitter as u64 + 1)) as i64 - jitter;
+        START + phase + k * STEP + off
     };
     (0..SAMPLES as i64).map(&mut at).collect()
 }

@@ -5,6 +5,7 @@ use parquet::data_type::{Int32Type, Int64Type};
 
 use super::Block;
 use crate::error::BlockError;
+use crate::histogram::FLOAT;
 use crate::schema::samples;
 use crate::table::Pages;
 
@@ -21,6 +22,10 @@ pub(super) struct PlannedRow {
     pub(super) row: u32,
     /// How many samples it has.
     pub(super) count: u32,
+    /// How its values are stored.
+    pub(super) kind: i8,
+    /// Whether it is a component of histograms.
+    pub(super) histogram: bool,
 }
 
 /// The rows to read, by series, and of a series by time.
@@ -51,22 +56,38 @@ impl Plan {
                 let next = &groups[at..groups.len().min(at + GROUPS_AT_ONCE)];
                 let next = next.iter();
                 let rows = next.map(|(group, all)| (*group, std::slice::from_ref(all)));
-                let columns = [samples::SERIES_ID, samples::SLICE_START, samples::N];
-                pages = block.samples.fetch(rows, columns)?;
+                // With all that is small of these rows: reading them asks for no more than their
+                // values then.
+                pages = block
+                    .samples
+                    .fetch(rows, samples::SLICE_START..=samples::MULT)?;
             }
             let (group, all) = (*group, std::slice::from_ref(all));
             let table = &block.samples;
             let series = table.read::<Int32Type>(&pages, group, samples::SERIES_ID, all)?;
             let slices = table.read::<Int64Type>(&pages, group, samples::SLICE_START, all)?;
             let counts = table.read::<Int32Type>(&pages, group, samples::N, all)?;
-            for (row, ((id, slice), count)) in series.iter().zip(&slices).zip(&counts).enumerate() {
+            let comps = table.read::<Int32Type>(&pages, group, samples::COMP, all)?;
+            let kinds = table.read::<Int32Type>(&pages, group, samples::KIND, all)?;
+            let columns = series
+                .iter()
+                .zip(&slices)
+                .zip(&counts)
+                .zip(comps.iter().zip(&kinds));
+            for (row, (((id, slice), count), (comp, kind))) in columns.enumerate() {
                 if !in_range(*slice) || ids.binary_search(id).is_err() {
                     continue;
                 }
                 let count = u32::try_from(*count).ok().filter(|count| *count > 0);
                 let count = count.ok_or_else(|| block.samples.corrupt("a row has no samples"))?;
-                let (group, row) = (group as u32, row as u32);
-                found.push((*id, PlannedRow { group, row, count }));
+                let planned = PlannedRow {
+                    group: group as u32,
+                    row: row as u32,
+                    count,
+                    kind: i8::try_from(*kind).unwrap_or(i8::MAX),
+                    histogram: *comp != FLOAT,
+                };
+                found.push((*id, planned));
             }
             if found.len() > MAX_SELECTED_ROWS {
                 return Err(BlockError::TooMany {

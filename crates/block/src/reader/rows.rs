@@ -7,11 +7,12 @@ use model::sample::stale_nan;
 use parquet::data_type::{DataType, DoubleType, Int32Type, Int64Type};
 
 use super::Block;
+use super::plan::PlannedRow;
 use crate::encode::{CONSTANT, DOUBLES, INTEGERS, decode_integers, spread};
 use crate::error::BlockError;
 use crate::histogram::{FLOAT, Shape};
 use crate::schema::samples;
-use crate::table::{Cells, Pages, RowRanges};
+use crate::table::{Cells, Pages, RowRanges, Table};
 
 /// The level of an element that is there, in a list of which some may be missing.
 const PRESENT: i16 = 3;
@@ -46,17 +47,80 @@ pub(super) struct DecodedRows {
     pub(super) values: Vec<f64>,
 }
 
-/// The columns that [`Block::read_rows`] may look at.
-pub(super) const ROW_COLUMNS: Range<usize> = samples::TIMELINE_ID..samples::LABEL_KEY;
+impl DecodedRows {
+    /// How many samples the rows of a kind have together.
+    fn samples_of(&self, kinds: &[i32], kind: i32) -> usize {
+        let rows = self.rows.iter().zip(kinds);
+        let counts = rows
+            .filter(|(_, own)| **own == kind)
+            .map(|(row, _)| row.count);
+        counts.fold(0, usize::saturating_add)
+    }
+}
+
+/// Rows of a row group, and which of them have values of which column.
+#[derive(Debug, Default)]
+pub(super) struct WantedRows {
+    group: usize,
+    rows: RowRanges,
+    constants: RowRanges,
+    integers: RowRanges,
+    doubles: RowRanges,
+    histograms: RowRanges,
+}
+
+impl WantedRows {
+    /// What is wanted of a group: planned rows of it, which ascend.
+    pub(super) fn of<'r>(planned: impl Iterator<Item = &'r PlannedRow>) -> Self {
+        let mut wanted = Self::default();
+        for row in planned {
+            wanted.group = row.group as usize;
+            let at = row.row as usize;
+            add_row(&mut wanted.rows, at);
+            match i32::from(row.kind) {
+                CONSTANT => add_row(&mut wanted.constants, at),
+                INTEGERS => add_row(&mut wanted.integers, at),
+                DOUBLES => add_row(&mut wanted.doubles, at),
+                _ => {}
+            }
+            if row.histogram {
+                add_row(&mut wanted.histograms, at);
+            }
+        }
+        wanted
+    }
+
+    /// The columns to read, each with its rows.
+    pub(super) fn parts(
+        &self,
+        table: &Table,
+    ) -> impl Iterator<Item = (usize, usize, &[Range<usize>])> {
+        let small = samples::TIMELINE_ID..=samples::MULT;
+        let lists = [
+            (samples::V_CONST, &self.constants),
+            (samples::VI, &self.integers),
+            (samples::VF, &self.doubles),
+        ];
+        let starts = table.may_have_values(self.group, samples::STARTS, &self.rows);
+        let starts = starts.then_some((samples::STARTS, &self.rows));
+        let shapes = samples::H_SCHEMA..=samples::H_CUSTOM;
+        small
+            .map(|column| (column, &self.rows))
+            .chain(lists)
+            .chain(starts)
+            .chain(shapes.map(|column| (column, &self.histograms)))
+            .map(|(column, rows)| (self.group, column, rows.as_slice()))
+    }
+}
 
 impl Block {
     /// Decodes rows of a row group.
     pub(super) fn read_rows(
         &self,
         pages: &Pages,
-        group: usize,
-        rows: &RowRanges,
+        wanted: &WantedRows,
     ) -> Result<DecodedRows, BlockError> {
+        let (group, rows) = (wanted.group, &wanted.rows);
         let int32 = |column| self.samples.read::<Int32Type>(pages, group, column, rows);
         let timelines = int32(samples::TIMELINE_ID)?;
         let offsets = int32(samples::T_OFF)?;
@@ -84,7 +148,9 @@ impl Block {
             });
         }
         self.read_values(pages, group, rows, &kinds, &mut decoded)?;
-        self.read_starts(pages, group, rows, &mut decoded.rows)?;
+        if self.samples.may_have_values(group, samples::STARTS, rows) {
+            self.read_starts(pages, group, rows, &mut decoded.rows)?;
+        }
         if comps.iter().any(|comp| *comp != FLOAT) {
             self.read_shapes(pages, group, rows, &mut decoded.rows)?;
         }
@@ -100,13 +166,17 @@ impl Block {
         decoded: &mut DecodedRows,
     ) -> Result<(), BlockError> {
         if kinds.contains(&CONSTANT) {
-            let constants =
-                self.samples
-                    .read_optional::<DoubleType>(pages, group, samples::V_CONST, rows)?;
-            for ((row, kind), constant) in decoded.rows.iter_mut().zip(kinds).zip(constants) {
-                if *kind == CONSTANT {
-                    row.values = RowValues::Constant(constant.unwrap_or_else(stale_nan));
-                }
+            let wanted = of_kind(rows, kinds, CONSTANT);
+            let constants = self.samples.read_optional::<DoubleType>(
+                pages,
+                group,
+                samples::V_CONST,
+                &wanted,
+            )?;
+            let of_kind = decoded.rows.iter_mut().zip(kinds);
+            let of_kind = of_kind.filter(|(_, kind)| **kind == CONSTANT);
+            for ((row, _), constant) in of_kind.zip(constants) {
+                row.values = RowValues::Constant(constant.unwrap_or_else(stale_nan));
             }
         }
         if kinds.contains(&INTEGERS) {
@@ -117,9 +187,9 @@ impl Block {
                 .samples
                 .read::<Int64Type>(pages, group, samples::MULT, rows)?;
             let wanted = of_kind(rows, kinds, INTEGERS);
-            let cells = self
-                .samples
-                .read_cells::<Int64Type>(pages, group, samples::VI, &wanted)?;
+            let count = decoded.samples_of(kinds, INTEGERS);
+            let (table, column) = (&self.samples, samples::VI);
+            let cells = table.read_lists::<Int64Type>(pages, group, column, &wanted, count)?;
             let scales = exps.into_iter().zip(mults).collect::<Vec<_>>();
             self.take_lists(&cells, kinds, INTEGERS, decoded, |at, part, values| {
                 let (exp, mult) = scales[at];
@@ -128,9 +198,9 @@ impl Block {
         }
         if kinds.contains(&DOUBLES) {
             let wanted = of_kind(rows, kinds, DOUBLES);
-            let cells =
-                self.samples
-                    .read_cells::<DoubleType>(pages, group, samples::VF, &wanted)?;
+            let count = decoded.samples_of(kinds, DOUBLES);
+            let (table, column) = (&self.samples, samples::VF);
+            let cells = table.read_lists::<DoubleType>(pages, group, column, &wanted, count)?;
             self.take_lists(&cells, kinds, DOUBLES, decoded, |_, part, values| {
                 values.extend_from_slice(part);
                 true
@@ -219,30 +289,22 @@ impl Block {
         rows: &RowRanges,
         decoded: &mut [DecodedRow],
     ) -> Result<(), BlockError> {
-        let buckets =
-            self.samples
-                .read_optional::<Int32Type>(pages, group, samples::BUCKET, rows)?;
-        let schemas =
-            self.samples
-                .read_optional::<Int32Type>(pages, group, samples::H_SCHEMA, rows)?;
-        let thresholds = self.samples.read_optional::<DoubleType>(
-            pages,
-            group,
-            samples::H_ZERO_THRESHOLD,
-            rows,
-        )?;
-        let customs = self.read_lists::<DoubleType>(pages, group, samples::H_CUSTOM, rows)?;
-        let columns = buckets
-            .into_iter()
-            .zip(schemas)
-            .zip(thresholds)
-            .zip(customs);
-        for (row, (((bucket, schema), threshold), custom_values)) in decoded.iter_mut().zip(columns)
-        {
+        let of_histograms = rows.iter().cloned().flatten().zip(&*decoded);
+        let mut rows = RowRanges::new();
+        for (row, _) in of_histograms.filter(|(_, row)| row.comp != FLOAT) {
+            add_row(&mut rows, row);
+        }
+        let table = &self.samples;
+        let buckets = table.read_optional::<Int32Type>(pages, group, samples::BUCKET, &rows)?;
+        let schemas = table.read_optional::<Int32Type>(pages, group, samples::H_SCHEMA, &rows)?;
+        let column = samples::H_ZERO_THRESHOLD;
+        let thresholds = table.read_optional::<DoubleType>(pages, group, column, &rows)?;
+        let customs = self.read_lists::<DoubleType>(pages, group, samples::H_CUSTOM, &rows)?;
+        let columns = buckets.into_iter().zip(schemas);
+        let columns = columns.zip(thresholds).zip(customs);
+        let of_histograms = decoded.iter_mut().filter(|row| row.comp != FLOAT);
+        for (row, (((bucket, schema), threshold), custom_values)) in of_histograms.zip(columns) {
             row.bucket = bucket;
-            if row.comp == FLOAT {
-                continue;
-            }
             let (Some(schema), Some(zero_threshold)) = (schema, threshold) else {
                 return Err(self.samples.corrupt("a histogram lacks its schema"));
             };
@@ -284,14 +346,17 @@ impl Block {
 /// The rows of a kind among those read.
 fn of_kind(rows: &RowRanges, kinds: &[i32], kind: i32) -> RowRanges {
     let mut wanted: RowRanges = Vec::new();
-    for (row, own) in rows.iter().cloned().flatten().zip(kinds) {
-        if *own != kind {
-            continue;
-        }
-        match wanted.last_mut() {
-            Some(last) if last.end == row => last.end += 1,
-            _ => wanted.push(row..row + 1),
-        }
+    let rows = rows.iter().cloned().flatten().zip(kinds);
+    for (row, _) in rows.filter(|(_, own)| **own == kind) {
+        add_row(&mut wanted, row);
     }
     wanted
+}
+
+/// Adds the next row to ranges.
+fn add_row(ranges: &mut RowRanges, row: usize) {
+    match ranges.last_mut() {
+        Some(last) if last.end == row => last.end += 1,
+        _ => ranges.push(row..row + 1),
+    }
 }

@@ -10,8 +10,8 @@ use model::time::{TimeRange, TimestampMs};
 use parquet::data_type::Int64Type;
 
 use super::Block;
-use super::plan::{Plan, PlannedRow};
-use super::rows::{DecodedRow, DecodedRows, ROW_COLUMNS, RowValues};
+use super::plan::Plan;
+use super::rows::{DecodedRow, DecodedRows, RowValues, WantedRows};
 use super::series::{LabelFilter, SERIES_AT_ONCE};
 use crate::error::BlockError;
 use crate::histogram::{Component, FLOAT, join_run};
@@ -138,17 +138,12 @@ impl BlockSeriesSet {
             for (row, at) in group.iter().enumerate() {
                 batch.places[*at] = (wanted.len(), row);
             }
-            let ranges = ranges_of(group.iter().map(|at| &rows[*at]));
-            wanted.push((rows[group[0]].group as usize, ranges));
+            wanted.push(WantedRows::of(group.iter().map(|at| &rows[*at])));
         }
-        let places = wanted
-            .iter()
-            .map(|(group, ranges)| (*group, ranges.as_slice()));
-        let pages = self.block.samples.fetch(places, ROW_COLUMNS)?;
-        for (group, ranges) in &wanted {
-            batch
-                .groups
-                .push(self.block.read_rows(&pages, *group, ranges)?);
+        let samples = &self.block.samples;
+        let pages = samples.fetch_parts(wanted.iter().flat_map(|rows| rows.parts(samples)))?;
+        for rows in &wanted {
+            batch.groups.push(self.block.read_rows(&pages, rows)?);
         }
         self.batch = batch;
         self.load_timelines()
@@ -350,16 +345,4 @@ impl SeriesSet for BlockSeriesSet {
 fn within(ts: &[TimestampMs], range: TimeRange) -> Range<usize> {
     let start = ts.partition_point(|t| *t < range.start);
     start..ts.partition_point(|t| *t < range.end).max(start)
-}
-
-/// Rows of a group that ascend, as ranges.
-fn ranges_of<'r>(rows: impl Iterator<Item = &'r PlannedRow>) -> Vec<Range<usize>> {
-    let mut ranges: Vec<Range<usize>> = Vec::new();
-    for row in rows.map(|row| row.row as usize) {
-        match ranges.last_mut() {
-            Some(last) if last.end == row => last.end += 1,
-            _ => ranges.push(row..row + 1),
-        }
-    }
-    ranges
 }

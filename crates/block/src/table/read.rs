@@ -16,6 +16,7 @@ use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::TypePtr;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
@@ -27,6 +28,8 @@ use checked::{BoundedPages, CheckedFile, Chunk, FetchedFile, pages};
 
 /// The longest tail that is read, in bytes; a file of 1 GiB has about 1 MiB.
 const MAX_TAIL_BYTES: u64 = 64 << 20;
+/// For how many values room is made before they come.
+const MAX_RESERVED: usize = 1 << 20;
 /// How much of a file is read at once to check all of it.
 const VERIFY_BYTES: u64 = 4 << 20;
 
@@ -215,13 +218,39 @@ impl Table {
         wanted: impl IntoIterator<Item = (usize, &'r [Range<usize>])>,
         columns: impl IntoIterator<Item = usize> + Clone,
     ) -> Result<Pages, BlockError> {
+        self.fetch_parts(wanted.into_iter().flat_map(|(group, rows)| {
+            let columns = columns.clone().into_iter();
+            columns.map(move |column| (group, column, rows))
+        }))
+    }
+
+    /// Fetches the pages of parts, all in one call: each is a group, a column, and rows of it.
+    pub(crate) fn fetch_parts<'r>(
+        &self,
+        parts: impl IntoIterator<Item = (usize, usize, &'r [Range<usize>])>,
+    ) -> Result<Pages, BlockError> {
         let mut places = Vec::new();
-        for (group, rows) in wanted {
-            for column in columns.clone() {
-                self.places_of(group, column, rows, &mut places);
-            }
+        for (group, column, rows) in parts {
+            self.places_of(group, column, rows, &mut places);
         }
         self.file.fetch(places).map_err(|e| self.place.io(e))
+    }
+
+    /// Whether a column may have values in these rows, by its page index.
+    pub(crate) fn may_have_values(
+        &self,
+        group: usize,
+        column: usize,
+        rows: &[Range<usize>],
+    ) -> bool {
+        let index = self.meta.page_index_for_row_group(group);
+        let (Some(bounds), Some(pages)) =
+            (index.column_index(column), index.page_locations(column))
+        else {
+            return true;
+        };
+        let mut with_rows = pages_of(pages, rows);
+        with_rows.any(|at| !bounds.is_null_page(at))
     }
 
     /// Where the pages lie that hold rows of a column, its dictionary included.
@@ -245,20 +274,9 @@ impl Table {
             let place = number(dictionary)..number(first.offset);
             places.extend(Some(place).filter(|place| !place.is_empty()));
         }
-        let row_of = |at: usize| {
-            pages
-                .get(at)
-                .map(|page| number(page.first_row_index) as usize)
-        };
-        let mut rows = rows.iter().peekable();
-        for (at, page) in pages.iter().enumerate() {
-            let start = row_of(at).unwrap_or_default();
-            let end = row_of(at + 1).unwrap_or(usize::MAX);
-            while rows.next_if(|range| range.end <= start).is_some() {}
-            if rows.peek().is_some_and(|range| range.start < end) {
-                let length = u64::try_from(page.compressed_page_size).unwrap_or_default();
-                places.push(number(page.offset)..number(page.offset) + length);
-            }
+        for page in pages_of(pages, rows).filter_map(|at| pages.get(at)) {
+            let length = u64::try_from(page.compressed_page_size).unwrap_or_default();
+            places.push(number(page.offset)..number(page.offset) + length);
         }
     }
 
@@ -300,9 +318,22 @@ impl Table {
         column: usize,
         rows: &[Range<usize>],
     ) -> Result<Cells<T::T>, BlockError> {
+        let count = rows.iter().map(Range::len).sum();
+        self.read_lists::<T>(pages, group, column, rows, count)
+    }
+
+    /// Reads rows of a column, with levels, where it should have so many values.
+    pub(crate) fn read_lists<T: DataType>(
+        &self,
+        pages: &Pages,
+        group: usize,
+        column: usize,
+        rows: &[Range<usize>],
+        expected: usize,
+    ) -> Result<Cells<T::T>, BlockError> {
         // A page that fits its checksum was written so. The Parquet library panics at some pages
         // that contradict themselves; nothing of what it panicked in is used afterwards.
-        let read = AssertUnwindSafe(|| self.try_read::<T>(pages, group, column, rows));
+        let read = AssertUnwindSafe(|| self.try_read::<T>(pages, group, column, rows, expected));
         let read = catch_unwind(read).map_err(|_| self.corrupt("a page can't be decoded"))?;
         let (cells, count) = read.map_err(|e| self.place.reading(e))?;
         let wanted: usize = rows.iter().map(Range::len).sum();
@@ -329,6 +360,7 @@ impl Table {
         group: usize,
         column: usize,
         rows: &[Range<usize>],
+        expected: usize,
     ) -> ParquetResult<(Cells<T::T>, usize)> {
         if group >= self.groups() {
             return Err(ParquetError::General(format!(
@@ -336,10 +368,13 @@ impl Table {
             )));
         }
         let mut reader = self.column::<T>(pages, group, column)?;
+        let descriptor = self.meta.row_group(group).column(column).column_descr();
+        let levels = |most: i16| if most > 0 { expected } else { 0 };
+        let room = expected.min(MAX_RESERVED);
         let mut cells = Cells {
-            values: Vec::new(),
-            definitions: Vec::new(),
-            repetitions: Vec::new(),
+            values: Vec::with_capacity(room),
+            definitions: Vec::with_capacity(levels(descriptor.max_def_level()).min(room)),
+            repetitions: Vec::with_capacity(levels(descriptor.max_rep_level()).min(room)),
         };
         let (mut at, mut count) = (0, 0);
         for range in rows {
@@ -420,6 +455,21 @@ impl Table {
         }
         Ok(())
     }
+}
+
+/// Which pages hold any of these rows, which ascend.
+fn pages_of(pages: &[PageLocation], rows: &[Range<usize>]) -> impl Iterator<Item = usize> {
+    let row_of = |at: usize| {
+        let row = |page: &PageLocation| usize::try_from(page.first_row_index).unwrap_or_default();
+        pages.get(at).map(row)
+    };
+    let mut rows = rows.iter().peekable();
+    (0..pages.len()).filter(move |at| {
+        let start = row_of(*at).unwrap_or_default();
+        let end = row_of(at + 1).unwrap_or(usize::MAX);
+        while rows.next_if(|range| range.end <= start).is_some() {}
+        rows.peek().is_some_and(|range| range.start < end)
+    })
 }
 
 /// Reads one range of a file.
