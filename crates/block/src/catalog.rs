@@ -1,12 +1,14 @@
 //! The catalog of a tenant: which blocks count. Each version is an object that never changes;
 //! which one is the current is told by one pointer, which is swapped as a whole. So a reader sees
-//! what a commit adds and what it removes at once, or neither.
+//! what a commit adds and what it removes at once, or neither. A large catalog is written in parts,
+//! of which a commit writes only those that it changes.
 //!
 //! [`Catalogs`] is what committers and readers hold.
 
 mod codec;
 mod known;
 mod names;
+mod parts;
 mod pointer;
 mod rebuild;
 #[cfg(test)]
@@ -29,6 +31,7 @@ use crate::meta::BlockMeta;
 use crate::ulid;
 use known::Known;
 pub use names::NameFilter;
+pub use parts::Part;
 pub use pointer::{LocalPointers, Pointer, PointerError, PointerStore};
 pub use rebuild::{Rebuilt, Unreadable};
 
@@ -85,8 +88,11 @@ pub struct Catalog {
     pub version: u64,
     /// When it was made, in milliseconds.
     pub created_ms: TimestampMs,
+    /// Where those blocks are written that the version's own object does not list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
     /// The blocks that count, by where they begin, then by id.
-    pub blocks: Vec<BlockEntry>,
+    pub blocks: Vec<Arc<BlockEntry>>,
     /// Blocks whose files are to be deleted.
     pub removed: Vec<Removed>,
     /// The checksum of this document with an empty text in this place.
@@ -97,20 +103,24 @@ impl Catalog {
     /// The block with an id.
     #[must_use]
     pub fn block(&self, id: &str) -> Option<&BlockEntry> {
-        self.blocks.iter().find(|block| block.id() == id)
+        let found = self.blocks.iter().find(|block| block.id() == id);
+        found.map(Arc::as_ref)
     }
 
     /// Whether what a block holds counts: by itself, or by a block that was made of it.
     #[must_use]
     pub fn covers(&self, id: &str) -> bool {
-        let is =
-            |block: &BlockEntry| block.id() == id || block.meta.sources.iter().any(|s| s == id);
+        let is = |block: &Arc<BlockEntry>| {
+            block.id() == id || block.meta.sources.iter().any(|source| source == id)
+        };
         self.blocks.iter().any(is)
     }
 
     fn sort(&mut self) {
-        let key = |block: &BlockEntry| (block.meta.min_time, block.id().to_owned());
-        self.blocks.sort_by_cached_key(key);
+        let key = |block: &Arc<BlockEntry>| block.meta.min_time;
+        let by_id = |a: &Arc<BlockEntry>, b: &Arc<BlockEntry>| a.id().cmp(b.id());
+        self.blocks
+            .sort_by(|a, b| key(a).cmp(&key(b)).then_with(|| by_id(a, b)));
     }
 }
 
@@ -136,7 +146,7 @@ impl Change {
             .extract_if(.., |block| remove.contains(block.id()));
         let gone: Vec<Removed> = gone
             .map(|block| Removed {
-                id: block.meta.block_id,
+                id: block.id().to_owned(),
                 at_ms: now,
             })
             .collect();
@@ -146,7 +156,7 @@ impl Change {
         for block in &self.add {
             let was_removed = next.removed.iter().any(|removed| removed.id == block.id());
             if !was_removed && !next.covers(block.id()) {
-                next.blocks.push(block.clone());
+                next.blocks.push(Arc::new(block.clone()));
             }
         }
         let same = next.blocks.len() == current.blocks.len() && next.removed == current.removed;
@@ -244,6 +254,8 @@ pub struct Catalogs {
     committing: [Mutex<()>; COMMIT_LOCKS],
     /// Whether a tenant without a pointer is known to have no blocks.
     complete: AtomicBool,
+    /// A catalog of more blocks is written in parts.
+    split_above: usize,
     /// What was read or committed last.
     known: Mutex<Known>,
 }
@@ -264,6 +276,7 @@ impl Catalogs {
             random,
             committing: std::array::from_fn(|_| Mutex::default()),
             complete: AtomicBool::new(true),
+            split_above: parts::SPLIT_ABOVE,
             known: Mutex::default(),
         }
     }
@@ -312,10 +325,13 @@ impl Catalogs {
             }));
         };
         let known = self.known.lock().get(tenant);
-        if let Some(known) = known.filter(|known| known.version == pointer.version) {
-            return Ok(known);
+        if let Some(known) = &known
+            && known.version == pointer.version
+        {
+            return Ok(Arc::clone(known));
         }
-        let read = Arc::new(codec::read(&self.bucket, tenant, &pointer)?);
+        let read = codec::read(&self.bucket, tenant, &pointer, known.as_deref())?;
+        let read = Arc::new(read);
         self.known.lock().hold(tenant, &read);
         Ok(read)
     }
@@ -351,7 +367,7 @@ impl Catalogs {
             let Some(next) = change.apply(&current, self.clock.now_ms()) else {
                 return Ok(current);
             };
-            if let Some(next) = self.swap(tenant, current.version, next)? {
+            if let Some(next) = self.swap(tenant, &current, next)? {
                 return Ok(next);
             }
         }
@@ -372,15 +388,17 @@ impl Catalogs {
         Ok(folders.iter().any(|id| !added.contains(id.as_str())))
     }
 
-    /// Writes a version and makes it the current one; `None` where another came first.
+    /// Writes a version that was made of the current one, and makes it the current one; `None`
+    /// where another came first.
     fn swap(
         &self,
         tenant: &TenantId,
-        expected: u64,
-        next: Catalog,
+        current: &Catalog,
+        mut next: Catalog,
     ) -> Result<Option<Arc<Catalog>>, CatalogError> {
-        let (next, pointer) = codec::write(&self.bucket, tenant, &self.new_id(), next)?;
-        let swapped = self.pointers.swap(tenant, expected, &pointer);
+        next.tenant = tenant.to_string();
+        let pointer = self.write(tenant, current, &mut next)?;
+        let swapped = self.pointers.swap(tenant, current.version, &pointer);
         let swapped = swapped.map_err(|error| CatalogError::Pointer {
             tenant: tenant.clone(),
             error,
@@ -391,6 +409,35 @@ impl Catalogs {
         let next = Arc::new(next);
         self.known.lock().hold(tenant, &next);
         Ok(Some(next))
+    }
+
+    /// Writes a version: first the parts that are not what they are in the current one.
+    fn write(
+        &self,
+        tenant: &TenantId,
+        current: &Catalog,
+        next: &mut Catalog,
+    ) -> Result<Pointer, CatalogError> {
+        let object = codec::object(tenant, next.version, &self.new_id());
+        let divided = parts::divide(&next.blocks, self.split_above);
+        let own = divided.own.len();
+        let part = |(start_ms, blocks)| match parts::unchanged(current, start_ms, blocks) {
+            Some(part) => Ok(part.clone()),
+            None => codec::write_part(&self.bucket, tenant, &self.new_id(), start_ms, blocks),
+        };
+        let parts = divided.parts.into_iter().map(part);
+        next.parts = parts.collect::<Result<_, _>>()?;
+        codec::write(&self.bucket, tenant, object, next, own)
+    }
+
+    /// The parts that a version names, by the name of its object in the tenant's folder for
+    /// catalogs; they are not read.
+    ///
+    /// # Errors
+    /// Where the version can't be read.
+    pub fn parts_of(&self, tenant: &TenantId, object: &str) -> Result<Vec<Part>, CatalogError> {
+        let object = format!("{}/{object}", codec::folder(tenant));
+        Ok(codec::read_own(&self.bucket, tenant, &object)?.parts)
     }
 
     /// The tenants that have a catalog.

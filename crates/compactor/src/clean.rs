@@ -1,6 +1,8 @@
 //! One tenant's part of a pass: what is planned is done, and can be done again after an end at any
 //! place.
 
+use std::collections::HashSet;
+
 use block::BlockMeta;
 use block::bucket::{BucketError, ObjectInfo};
 use block::catalog::{Catalog, CatalogError, Change, block_key};
@@ -8,7 +10,7 @@ use model::tenant::TenantId;
 use model::time::TimestampMs;
 
 use crate::Cleaner;
-use crate::plan::{Action, Listing, Rules, is_needless, known, plan};
+use crate::plan::{Action, Listing, Rules, is_needless, kept_before, known, plan};
 use crate::steady::Now;
 
 /// The file of a block that is uploaded last, and so is deleted first.
@@ -41,6 +43,8 @@ struct Progress {
     kept: usize,
     /// The first of them, and why.
     first_kept: Option<(String, String)>,
+    /// The parts that kept versions of the catalog name; `None`: not known.
+    named: Option<HashSet<String>>,
 }
 
 /// Why a tenant's part of a pass ended early.
@@ -68,6 +72,12 @@ impl Cleaner {
         self.expire(tenant, &catalog, &actions, rules)?;
         let mut progress = Progress::default();
         let mut failure = None;
+        if actions
+            .iter()
+            .any(|one| matches!(one, Action::DeletePart(_)))
+        {
+            progress.named = self.named_parts(tenant, &catalog, &listing);
+        }
         for action in actions.into_iter().take(MAX_DELETED) {
             if self.stop.is_cancelled() {
                 break;
@@ -79,6 +89,7 @@ impl Cleaner {
                     self.delete_orphan(tenant, block, rules, now.proven, &mut progress)
                 }
                 Action::DeleteVersion(name) => self.delete_version(tenant, name),
+                Action::DeletePart(key) => self.delete_part(key, &progress),
             };
             if let Err(error) = done {
                 failure = Some(error);
@@ -111,10 +122,15 @@ impl Cleaner {
     fn look(&self, tenant: &TenantId) -> Result<Listing, CleanError> {
         let bucket = self.catalogs.bucket();
         let versions = bucket.list(&format!("{tenant}/catalog"), MAX_VERSIONS)?;
-        let name = |object: ObjectInfo| object.key.rsplit('/').next().map(str::to_owned);
+        let (parts, versions): (Vec<_>, Vec<_>) = versions
+            .into_iter()
+            .map(|object| object.key)
+            .partition(|key| key.starts_with(&format!("{tenant}/catalog/parts/")));
+        let name = |key: String| key.rsplit('/').next().map(str::to_owned);
         Ok(Listing {
             blocks: bucket.list_folders(&format!("{tenant}/blocks"))?,
             catalogs: versions.into_iter().filter_map(name).collect(),
+            parts,
         })
     }
 
@@ -259,6 +275,34 @@ impl Cleaner {
         bucket.delete(&meta)?;
         for file in files.iter().filter(|file| file.key != meta) {
             bucket.delete(&file.key)?;
+        }
+        Ok(())
+    }
+
+    /// The parts that those versions name that are kept to go back to; `None` where one of them
+    /// can't be read: then it could be any.
+    fn named_parts(
+        &self,
+        tenant: &TenantId,
+        catalog: &Catalog,
+        listing: &Listing,
+    ) -> Option<HashSet<String>> {
+        let mut named = HashSet::new();
+        for version in kept_before(catalog, listing) {
+            let parts = self.catalogs.parts_of(tenant, version);
+            let parts = parts.inspect_err(|error| {
+                tracing::warn!(%tenant, version, %error, "no part of old catalogs is deleted");
+            });
+            named.extend(parts.ok()?.into_iter().map(|part| part.object));
+        }
+        Some(named)
+    }
+
+    fn delete_part(&self, key: &str, progress: &Progress) -> Result<(), CleanError> {
+        let named = progress.named.as_ref();
+        if named.is_some_and(|named| !named.contains(key)) {
+            self.catalogs.bucket().delete(key)?;
+            self.counters.deleted_version();
         }
         Ok(())
     }

@@ -29,6 +29,8 @@ pub(crate) struct Listing {
     pub(crate) blocks: Vec<String>,
     /// The names of the objects in the folder for catalogs.
     pub(crate) catalogs: Vec<String>,
+    /// The keys of the parts of catalogs.
+    pub(crate) parts: Vec<String>,
 }
 
 /// One thing to do.
@@ -43,6 +45,8 @@ pub(crate) enum Action {
     DeleteOrphan(String),
     /// Delete an old version of the catalog, by the name of its object.
     DeleteVersion(String),
+    /// Delete a part of old catalogs, by its key, unless a version that is kept names it.
+    DeletePart(String),
 }
 
 /// What is to be done, in order. A block that the catalog lists is never deleted, whatever time it
@@ -65,16 +69,37 @@ pub(crate) fn plan(catalog: &Catalog, listing: &Listing, rules: Rules, now: Now)
             actions.push(Action::DeleteOrphan(folder.clone()));
         }
     }
-    let oldest_kept = catalog.version.saturating_sub(KEPT_VERSIONS);
-    for name in &listing.catalogs {
-        let Some((version, made)) = version_of(name) else {
-            continue;
-        };
-        if version < oldest_kept && is_old(made) {
-            actions.push(Action::DeleteVersion(name.clone()));
+    let versions = listing.catalogs.iter();
+    let not_kept = versions.filter(|name| {
+        let version = version_of(name);
+        version.is_some_and(|(version, made)| !is_kept(catalog, version) && is_old(made))
+    });
+    actions.extend(not_kept.cloned().map(Action::DeleteVersion));
+    for key in &listing.parts {
+        let made = part_made(key);
+        let is_named = || catalog.parts.iter().any(|part| part.object == *key);
+        if now.is_proven() && made.is_some_and(is_old) && !is_named() {
+            actions.push(Action::DeletePart(key.clone()));
         }
     }
     actions
+}
+
+/// Whether a version of a catalog is kept whatever its age.
+fn is_kept(catalog: &Catalog, version: u64) -> bool {
+    version >= catalog.version.saturating_sub(KEPT_VERSIONS)
+}
+
+/// The names of those versions that are kept whatever their age, but for the current one.
+pub(crate) fn kept_before<'l>(
+    catalog: &Catalog,
+    listing: &'l Listing,
+) -> impl Iterator<Item = &'l String> {
+    let versions = listing.catalogs.iter();
+    versions.filter(|name| {
+        let version = version_of(name).map(|(version, _)| version);
+        version.is_some_and(|version| version != catalog.version && is_kept(catalog, version))
+    })
 }
 
 /// The blocks whose retention is over.
@@ -120,9 +145,16 @@ fn version_of(name: &str) -> Option<(u64, TimestampMs)> {
     Some((version, ulid::time_ms(ulid)?))
 }
 
+/// When a part of catalogs was made, by its key `.../<ulid>.json`; `None`: it is something else.
+fn part_made(key: &str) -> Option<TimestampMs> {
+    ulid::time_ms(key.rsplit('/').next()?.strip_suffix(".json")?)
+}
+
 #[cfg(test)]
 mod tests {
-    use block::catalog::{BlockEntry, Removed};
+    use std::sync::Arc;
+
+    use block::catalog::{BlockEntry, Part, Removed};
 
     use super::*;
 
@@ -170,7 +202,7 @@ mod tests {
     fn catalog(blocks: Vec<BlockEntry>, removed: Vec<Removed>) -> Catalog {
         Catalog {
             version: 30,
-            blocks,
+            blocks: blocks.into_iter().map(Arc::new).collect(),
             removed,
             ..Catalog::default()
         }
@@ -209,7 +241,7 @@ mod tests {
         );
         let listing = Listing {
             blocks: vec![id(90, 1), id(90, 2)],
-            catalogs: Vec::new(),
+            ..Listing::default()
         };
         let actions = plan(&catalog, &listing, RULES, at(NOW));
         assert_eq!(actions, [Action::Delete(id(90, 1))]);
@@ -219,7 +251,7 @@ mod tests {
     fn only_old_folders_that_nobody_names_are_orphans() {
         let listing = Listing {
             blocks: vec![id(0, 1), id(1, 2), id(1, 3), "readme".to_owned()],
-            catalogs: Vec::new(),
+            ..Listing::default()
         };
         let catalog = catalog(vec![entry(id(1, 3), NOW)], Vec::new());
         let actions = plan(&catalog, &listing, RULES, at(NOW));
@@ -266,10 +298,39 @@ mod tests {
                 "20-x.json".to_owned(),
                 "notes.txt".to_owned(),
             ],
+            ..Listing::default()
         };
         let actions = plan(&catalog(Vec::new(), Vec::new()), &listing, RULES, at(NOW));
         let expected = [name(18, 1), name(19, 1)].map(Action::DeleteVersion);
         assert_eq!(actions, expected);
+    }
+
+    #[test]
+    fn parts_go_that_are_old_and_that_the_current_version_does_not_name() {
+        let key = |days_ago, number| format!("t/catalog/parts/{}.json", id(days_ago, number));
+        let listing = Listing {
+            parts: vec![
+                key(1, 1),
+                key(1, 2),
+                key(0, 3),
+                "t/catalog/parts/x".to_owned(),
+            ],
+            ..Listing::default()
+        };
+        let mut catalog = catalog(Vec::new(), Vec::new());
+        catalog.parts.push(Part {
+            start_ms: 0,
+            object: key(1, 1),
+            bytes: 1,
+            checksum: String::new(),
+        });
+        let actions = plan(&catalog, &listing, RULES, at(NOW));
+        assert_eq!(actions, [Action::DeletePart(key(1, 2))]);
+        let unproven = Now {
+            clock: NOW,
+            proven: NOW - 1,
+        };
+        assert_eq!(plan(&catalog, &listing, RULES, unproven), []);
     }
 
     /// Whatever the clock shows, what the catalog lists is not deleted.
@@ -279,7 +340,7 @@ mod tests {
         let catalog = catalog(blocks, Vec::new());
         let listing = Listing {
             blocks: vec![id(1, 1), id(0, 2)],
-            catalogs: Vec::new(),
+            ..Listing::default()
         };
         for now in [NOW + 400 * DAY_MS, i64::MAX, i64::MIN] {
             let actions = plan(&catalog, &listing, RULES, at(now));

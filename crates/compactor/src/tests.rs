@@ -405,3 +405,61 @@ async fn the_loop_ends_with_the_process() {
     cleaner.render_metrics(&mut page);
     assert!(page.contains("passes_total{result=\"done\"} 1"), "{page}");
 }
+
+#[test]
+fn parts_of_catalogs_stay_as_long_as_a_kept_version_names_them() {
+    let mut world = World::new();
+    // In the middle of a part's thirty days, so that 25 days ago is another part.
+    world.now += 10 * DAY_MS - world.now.rem_euclid(30 * DAY_MS);
+    world.clock.set(world.now);
+    let now = world.now;
+    let entry = |number: u128, days_ago: i64| {
+        let mut meta = golden();
+        meta.tenant = "t".to_owned();
+        meta.block_id = ulid::new(now - days_ago * DAY_MS, number);
+        meta.min_time = now - days_ago * DAY_MS;
+        meta.max_time = meta.min_time + HOUR_MS;
+        BlockEntry {
+            meta,
+            metric_names: None,
+        }
+    };
+    let adding = |add: Vec<BlockEntry>| Change {
+        add,
+        ..Change::default()
+    };
+    // Enough for two parts of thirty days each, of which the newer one stays with the version.
+    let many = (0..1_001).map(|number| entry(number, 25 * i64::from(number < 3)));
+    let late = adding(vec![entry(2_000, 25)]);
+    let more = (0..12).map(|number| adding(vec![entry(3_000 + number, 0)]));
+    let more: Vec<_> = more.collect();
+    let commit = |world: &World, change: &Change| {
+        let committed = world.catalogs.commit(&tenant(), change).unwrap();
+        committed
+            .parts
+            .iter()
+            .map(|part| part.object.clone())
+            .collect::<Vec<_>>()
+    };
+    let parts = |world: &World| {
+        let listed = world.catalogs.bucket().list("t/catalog/parts", 10).unwrap();
+        listed.into_iter().map(|part| part.key).collect::<Vec<_>>()
+    };
+    let before = commit(&world, &adding(many.collect()));
+    let after = commit(&world, &late);
+    assert_eq!(parts(&world), [before.clone(), after.clone()].concat());
+    world.pass_after(13 * HOUR_MS);
+    assert_eq!(
+        parts(&world).len(),
+        2,
+        "the version before can be gone back to"
+    );
+    for change in &more {
+        assert_eq!(commit(&world, change), after);
+    }
+    world.pass_after(HOUR_MS);
+    assert_eq!(parts(&world), after);
+    // What was read from the bucket is what was committed.
+    let catalog = world.catalogs.current(&tenant()).unwrap();
+    assert_eq!(catalog.blocks.len(), 1_014);
+}

@@ -160,7 +160,7 @@ fn needed<'c>(
         };
         sets.is_empty() || sets.iter().any(|set| set.iter().all(passes))
     };
-    let blocks = catalog.blocks.iter();
+    let blocks = catalog.blocks.iter().map(Arc::as_ref);
     let within = blocks.filter(move |block| !range.is_empty() && block.overlaps(range));
     within
         .filter(|block| may_have(block, sets))

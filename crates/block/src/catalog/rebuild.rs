@@ -1,6 +1,7 @@
 //! A catalog from the blocks themselves: for when the pointer, or all of them, are lost.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use model::tenant::TenantId;
 
@@ -68,10 +69,10 @@ impl Catalogs {
                 got => got.map_err(failed)?,
             };
             match read_meta(&bytes, tenant, &id) {
-                Ok(meta) => blocks.push(BlockEntry {
+                Ok(meta) => blocks.push(Arc::new(BlockEntry {
                     meta,
                     metric_names: None,
-                }),
+                })),
                 Err(error) => rebuilt.unreadable.push(Unreadable {
                     block: id,
                     what: error.to_string(),
@@ -80,7 +81,7 @@ impl Catalogs {
         }
         let sources = blocks
             .iter()
-            .flat_map(|block: &BlockEntry| &block.meta.sources);
+            .flat_map(|block: &Arc<BlockEntry>| &block.meta.sources);
         let sources: HashSet<String> = sources.cloned().collect();
         let found = blocks.len();
         blocks.retain(|block| !sources.contains(block.id()));
@@ -120,7 +121,12 @@ impl Catalogs {
                     error,
                 })?;
         }
-        match self.swap(tenant, expected, next)? {
+        // What the parts of the old version are is not known: all are written anew.
+        let before = Catalog {
+            version: expected,
+            ..Catalog::default()
+        };
+        match self.swap(tenant, &before, next)? {
             Some(_) => Ok(rebuilt),
             None => Err(CatalogError::Busy {
                 tenant: tenant.clone(),

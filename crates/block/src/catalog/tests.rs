@@ -1,5 +1,7 @@
 //! Commits, conflicts, faults and rebuilding.
 
+mod parts;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
