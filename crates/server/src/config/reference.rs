@@ -67,7 +67,7 @@ const KEYS: &[(&str, &str)] = &[
     ),
     (
         "storage.bucket",
-        "Object storage, where blocks go. One that is out of reach for a while loses nothing: samples stay on this disk.",
+        "Object storage, where blocks go. One that is out of reach for a while loses nothing: samples stay on this disk. One that does not exist or denies access stops the start. Its keys must allow to put, get, list and delete objects.",
     ),
     (
         "storage.bucket.url",
