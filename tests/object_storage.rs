@@ -5,6 +5,8 @@
 
 #[path = "object_storage/access.rs"]
 mod access;
+#[path = "object_storage/azure.rs"]
+mod azure;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};

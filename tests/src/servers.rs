@@ -1,6 +1,7 @@
 //! The servers of others that tests run beside `tidemark`.
 
 mod s3;
+mod azurite;
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -14,6 +15,7 @@ use crate::http;
 use crate::process::{self, Process};
 use crate::wait;
 
+pub use azurite::Azurite;
 pub use s3::{Keys, S3};
 
 const READY_LIMIT: Duration = Duration::from_secs(30);
