@@ -7,6 +7,8 @@
 mod access;
 #[path = "object_storage/azure.rs"]
 mod azure;
+#[path = "object_storage/google.rs"]
+mod google;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};

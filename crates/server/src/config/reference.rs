@@ -75,7 +75,7 @@ const KEYS: &[(&str, &str)] = &[
     ),
     (
         "storage.bucket.endpoint",
-        "Another address than the provider's, such as http://localhost:3900; empty: the provider's.",
+        "Another address than the provider's, such as http://localhost:3900; empty: the provider's. Azure's has the account in its path. Google's is asked without the machine's own token where it begins with http://.",
     ),
     ("storage.bucket.region", "Region of an S3 bucket."),
     (
