@@ -119,8 +119,11 @@ fn what_a_policy_does_not_allow_is_told_and_a_bucket_is_checked_for_all_of_it() 
         let allowed: Vec<&str> = actions.into_iter().filter(|&one| one != left_out).collect();
         s3.allow("tidemark", &allowed);
         let before = bucket.requests();
-        let error = bucket.check("2").unwrap_err();
-        assert_denied(&error, &format!("{operation} of \"tidemark-probe-2\""));
+        let error = bucket.check(operation).unwrap_err();
+        assert_denied(
+            &error,
+            &format!("{operation} of \"tidemark-probe-{operation}\""),
+        );
         assert!(bucket.requests() - before <= 4, "{error}");
         // All else is as it was.
         let put = bucket.put("key", Bytes::from_static(b"value"));
@@ -131,6 +134,10 @@ fn what_a_policy_does_not_allow_is_told_and_a_bucket_is_checked_for_all_of_it() 
     }
     s3.allow("tidemark", &needed.map(|(action, _)| action));
     bucket.check("3").unwrap();
+    // A check leaves nothing behind, but where it may not delete.
+    let left = bucket.list("", 100).unwrap();
+    let left: Vec<&str> = left.iter().map(|object| object.key.as_str()).collect();
+    assert_eq!(left, ["key", "tidemark-probe-delete"]);
 }
 
 /// The arguments of a `tidemark` with these keys, whose blocks lie on the server only.
@@ -178,6 +185,42 @@ fn a_process_whose_access_is_denied_does_not_start_and_says_why() {
         }
         assert!(!said.contains(&keys.secret), "{said}");
     }
+}
+
+#[test]
+fn a_session_of_the_environment_does_not_go_with_keys_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(s3) = s3(folder.path()) else {
+        return;
+    };
+    let keys = s3.user("tidemark");
+    s3.allow("tidemark", ALL);
+    // Looks through the bucket, with a session in the environment that is not valid.
+    let look = |keys: &Keys| {
+        let done = Command::new(binary::tidemark())
+            .args(["catalog", "rebuild", "--data-dir"])
+            .arg(folder.path())
+            .args(arguments(&s3, keys))
+            .env("AWS_ACCESS_KEY_ID", "AKIAUNKNOWN")
+            .env("AWS_SECRET_ACCESS_KEY", "hush-hush")
+            .env("AWS_SESSION_TOKEN", "of-another")
+            .output()
+            .unwrap();
+        (done.status, String::from_utf8(done.stderr).unwrap())
+    };
+    let (status, said) = look(&keys);
+    assert!(status.success(), "{said}");
+    let none = Keys {
+        id: String::new(),
+        secret: String::new(),
+    };
+    let (status, said) = look(&none);
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("access is denied") && !said.contains("tried"),
+        "{said}"
+    );
+    assert!(!said.contains("hush-hush"), "{said}");
 }
 
 /// 20 samples of each of 50 series, a minute apart and the newest now.

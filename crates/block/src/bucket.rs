@@ -144,9 +144,10 @@ impl Bucket {
         let written = Bytes::from_static(b"tidemark looks whether it can write here\n");
         self.put(&key, written.clone())?;
         // Nothing lies below an object's key: what counts is that it may be asked.
-        self.list(&key, 1)?;
-        let read = self.get(&key, 1 << 10)?;
-        self.delete(&key)?;
+        let read = self.list(&key, 1).and_then(|_| self.get(&key, 1 << 10));
+        let deleted = self.delete(&key);
+        let read = read?;
+        deleted?;
         if read != written {
             let what = "another object came back than was written";
             let bucket = self.describe();

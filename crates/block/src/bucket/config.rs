@@ -207,7 +207,11 @@ impl BucketConfig {
 
     fn s3(&self, name: &str) -> Result<AmazonS3Builder, BucketError> {
         let (options, retry) = self.client();
-        let mut builder = AmazonS3Builder::from_env()
+        let builder = match self.access_key_id.as_str() {
+            "" => AmazonS3Builder::from_env(),
+            _ => s3_without_session(),
+        };
+        let mut builder = builder
             .with_bucket_name(name)
             .with_region(&self.region)
             .with_virtual_hosted_style_request(!self.path_style)
@@ -285,6 +289,23 @@ impl BucketConfig {
         }
         Ok(builder)
     }
+}
+
+/// What the environment says of S3, but for the session that goes with the environment's own keys.
+fn s3_without_session() -> AmazonS3Builder {
+    let mut builder = AmazonS3Builder::new();
+    for (name, value) in std::env::vars_os() {
+        let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else {
+            continue;
+        };
+        let key = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>();
+        if let (true, Ok(key)) = (name.starts_with("AWS_"), key)
+            && key != AmazonS3ConfigKey::Token
+        {
+            builder = builder.with_config(key, value);
+        }
+    }
+    builder
 }
 
 /// Whether a text is the JSON of a service account of Google's.

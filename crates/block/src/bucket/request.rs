@@ -221,14 +221,15 @@ pub(super) fn judge(failure: Failure) -> Verdict {
     }
 }
 
-/// Whether the text of an error says that access is denied. Of a list and of a delete, the library
-/// tells it in no other way: by the status, which stands before the body and behind the encoded
-/// URL, or by the code of an object that S3 did not delete, which comes last.
+/// Whether the text of an error says that access is denied, where the library tells it in no other
+/// way: by the status, which stands behind the encoded URL and before the body; of a session that
+/// is over by the code in the body; of an object that S3 did not delete by the code at the end.
 fn tells_of_denial(what: &str) -> bool {
     let (_, status) = what.split_once("status code: ").unwrap_or_default();
-    ["401 ", "403 "]
-        .iter()
-        .any(|denied| status.starts_with(denied))
+    let sessions = ["<Code>ExpiredToken</Code>", "<Code>InvalidToken</Code>"];
+    status.starts_with("401 ")
+        || status.starts_with("403 ")
+        || status.starts_with("400 ") && sessions.iter().any(|code| status.contains(code))
         || what.ends_with("(code: AccessDenied)")
 }
 

@@ -73,6 +73,8 @@ fn a_denial_is_seen_in_what_the_library_says_of_lists_and_deletes() {
     for (what, denied) in [
         (list("403 Forbidden: <Error/>"), true),
         (list("401 Unauthorized: "), true),
+        (list("400 Bad Request: <Code>ExpiredToken</Code>"), true),
+        (list("400 Bad Request: <Code>InvalidRequest</Code>"), false),
         (list("503 Slow Down: status code: 403 Forbidden"), false),
         (list("404 Not Found: (code: NoSuchBucket)"), false),
         (delete("AccessDenied"), true),
