@@ -3,6 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[path = "object_storage/access.rs"]
+mod access;
+#[path = "object_storage/azure.rs"]
+mod azure;
+#[path = "object_storage/google.rs"]
+mod google;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -10,72 +17,51 @@ use std::process::Command;
 use std::thread;
 
 use block::bucket::{Bucket, BucketConfig, Secret, suite};
-use tests::http;
-use tests::process::{self, Process};
+use tests::process;
 use tests::remote_write::{Series, Version};
-use tests::servers;
+use tests::servers::{Keys, S3};
 use tests::tidemark::Tidemark;
 use tests::wait;
 
-/// What moto's clean start takes on a busy machine.
-const READY_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+/// Waiting for what takes a moment on an idle machine.
+const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// A running S3 server with one bucket.
-struct S3 {
-    address: SocketAddr,
-    _process: Process,
+fn s3(folder: &Path) -> Option<S3> {
+    S3::start("object_storage", folder)
 }
 
-impl S3 {
-    fn start(folder: &Path) -> Option<Self> {
-        let python = servers::python_with("object_storage", "moto.server")?;
-        let address = process::free_address();
-        let mut command = Command::new(python);
-        let start = "from moto.server import main; main()";
-        command
-            .args([
-                "-c",
-                start,
-                "-H",
-                "127.0.0.1",
-                "-p",
-                &address.port().to_string(),
-            ])
-            .env("MOTO_S3_CUSTOM_ENDPOINTS", format!("http://{address}"));
-        let process = Process::start(&mut command, &folder.join("moto.log"));
-        wait::until("the S3 server to make a bucket", READY_LIMIT, || {
-            let made = http::send(address, "PUT", "/blocks", &[], b"").ok()?;
-            (made.status == 200).then_some(())
-        });
-        Some(Self {
-            address,
-            _process: process,
-        })
-    }
+/// A bucket of that server, with keys that it does not look at.
+fn config(s3: &S3, url: &str) -> BucketConfig {
+    let keys = Keys {
+        id: "id".to_owned(),
+        secret: "secret".to_owned(),
+    };
+    config_with(s3, url, &keys)
+}
 
-    fn config(&self, url: &str) -> BucketConfig {
-        BucketConfig {
-            url: url.to_owned(),
-            endpoint: format!("http://{}", self.address),
-            access_key_id: "id".to_owned(),
-            secret_access_key: Secret("secret".to_owned()),
-            ..BucketConfig::default()
-        }
+fn config_with(s3: &S3, url: &str, keys: &Keys) -> BucketConfig {
+    BucketConfig {
+        url: url.to_owned(),
+        endpoint: s3.endpoint(),
+        access_key_id: keys.id.clone(),
+        secret_access_key: Secret(keys.secret.clone()),
+        ..BucketConfig::default()
     }
 }
 
 #[test]
 fn an_s3_server_does_what_a_folder_does() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(s3) = S3::start(folder.path()) else {
+    let Some(s3) = s3(folder.path()) else {
         return;
     };
-    let bucket = Bucket::open(&s3.config("s3://blocks/some/prefix")).unwrap();
+    let bucket = Bucket::open(&config(&s3, "s3://blocks/some/prefix")).unwrap();
     suite::check(&bucket, folder.path());
     // The prefix is above all keys, and another one sees nothing of them.
-    let whole = Bucket::open(&s3.config("s3://blocks")).unwrap();
+    let whole = Bucket::open(&config(&s3, "s3://blocks")).unwrap();
     assert_eq!(whole.list_folders("").unwrap(), ["some"]);
-    let missing = Bucket::open(&s3.config("s3://not-there")).unwrap();
+    let missing = Bucket::open(&config(&s3, "s3://not-there")).unwrap();
     let error = missing.check("1").unwrap_err();
     assert!(error.is_not_found(), "{error}");
 }
@@ -83,7 +69,7 @@ fn an_s3_server_does_what_a_folder_does() {
 #[test]
 fn blocks_go_to_an_s3_server_and_are_found_again() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(s3) = S3::start(folder.path()) else {
+    let Some(s3) = s3(folder.path()) else {
         return;
     };
     let endpoint = format!("storage.bucket.endpoint=http://{}", s3.address);
@@ -119,7 +105,7 @@ fn blocks_go_to_an_s3_server_and_are_found_again() {
     tidemark.flush();
     assert_eq!(count(&tidemark), 6_000.0);
     // No copy is kept here: the answer comes from the server, at the latest after the next pass.
-    wait::until("the local copies to go", READY_LIMIT, || {
+    wait::until("the local copies to go", LIMIT, || {
         tidemark.flush();
         let metrics = tidemark.get("/metrics").text();
         metrics
@@ -177,7 +163,7 @@ fn forward(from: SocketAddr, to: SocketAddr) {
 #[test]
 fn a_new_machine_whose_bucket_is_out_of_reach_does_not_answer_without_it() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(s3) = S3::start(folder.path()) else {
+    let Some(s3) = s3(folder.path()) else {
         return;
     };
     let arguments = |address: SocketAddr| {
@@ -216,7 +202,7 @@ fn a_new_machine_whose_bucket_is_out_of_reach_does_not_answer_without_it() {
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(answer.text().contains("not known yet"), "{}", answer.text());
     forward(behind, s3.address);
-    let answer = wait::until("the blocks to be found", READY_LIMIT, || {
+    let answer = wait::until("the blocks to be found", LIMIT, || {
         let answer = ask(&second).unwrap();
         (answer.status == 200).then_some(answer)
     });

@@ -1,5 +1,8 @@
 //! The servers of others that tests run beside `tidemark`.
 
+mod s3;
+mod azurite;
+
 use std::fs;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -11,6 +14,9 @@ use crate::answer::QueryApi;
 use crate::http;
 use crate::process::{self, Process};
 use crate::wait;
+
+pub use azurite::Azurite;
+pub use s3::{Keys, S3};
 
 const READY_LIMIT: Duration = Duration::from_secs(30);
 
@@ -43,14 +49,7 @@ pub fn installed(test: &str, programs: &[&str]) -> bool {
 /// # Panics
 /// Where it is missing and required, as for [`installed`].
 pub fn python_with(test: &str, module: &str) -> Option<PathBuf> {
-    let own = std::env::current_exe().expect("a running test has a path");
-    // target/<profile>/deps/<test>
-    let target = own.ancestors().nth(3);
-    let target = target.expect("tests lie in target/<profile>/deps");
-    let pythons = [
-        target.join("tools/venv/bin/python"),
-        PathBuf::from("python3"),
-    ];
+    let pythons = [tools().join("venv/bin/python"), PathBuf::from("python3")];
     let has_module = |python: &PathBuf| {
         let mut command = Command::new(python);
         command
@@ -64,6 +63,15 @@ pub fn python_with(test: &str, module: &str) -> Option<PathBuf> {
         skip(test, &format!("no python3 has the module {module}"));
     }
     found
+}
+
+/// The folder `target/tools`, where the gate installs what tests need.
+fn tools() -> PathBuf {
+    let own = std::env::current_exe().expect("a running test has a path");
+    // target/<profile>/deps/<test>
+    let target = own.ancestors().nth(3);
+    let target = target.expect("tests lie in target/<profile>/deps");
+    target.join("tools")
 }
 
 /// Says that a test is skipped, or fails where nothing may be.

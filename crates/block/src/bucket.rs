@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use model::error::ErrorKind;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use tokio::runtime::Runtime;
@@ -134,7 +135,7 @@ impl Bucket {
         &self.inner.described
     }
 
-    /// Sees whether objects can be written, read and deleted.
+    /// Sees whether objects can be written, listed, read and deleted.
     ///
     /// # Errors
     /// Why not, and what to do.
@@ -142,14 +143,16 @@ impl Bucket {
         let key = format!("tidemark-probe-{probe}");
         let written = Bytes::from_static(b"tidemark looks whether it can write here\n");
         self.put(&key, written.clone())?;
-        let read = self.get(&key, 1 << 10)?;
-        self.delete(&key)?;
+        // Nothing lies below an object's key: what counts is that it may be asked.
+        let read = self.list(&key, 1).and_then(|_| self.get(&key, 1 << 10));
+        let deleted = self.delete(&key);
+        let read = read?;
+        deleted?;
         if read != written {
-            return Err(BucketError::damaged(
-                Operation::Get,
-                &key,
-                "another object came back than was written".to_owned(),
-            ));
+            let what = "another object came back than was written";
+            let bucket = self.describe();
+            let kind = ErrorKind::Corrupt;
+            return Err(BucketError::of(kind, bucket, Operation::Get, &key, what));
         }
         Ok(())
     }

@@ -141,7 +141,10 @@ fn probe(config: &BucketConfig, number: u64) -> anyhow::Result<bool> {
             tracing::info!(bucket = bucket.describe(), "blocks go to object storage");
             Ok(true)
         }
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Invalid) => {
+        Err(error)
+            if error.is_denied()
+                || matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Invalid) =>
+        {
             let place = bucket.describe().to_owned();
             Err(error).with_context(|| {
                 format!("the bucket {place} can't be used: make it, or mend storage.bucket")

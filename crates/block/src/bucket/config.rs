@@ -7,7 +7,7 @@ use std::sync::Arc;
 use model::quantity::DurationMs;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -16,6 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use super::BucketError;
 
+/// What a service account of Google's has as JSON, beside members that are not looked at.
+const SERVICE_ACCOUNT: [&str; 3] = ["client_email", "private_key", "private_key_id"];
+/// Nobody's account: requests are made without a token.
+const NO_ACCOUNT: &str =
+    r#"{"client_email":"","private_key":"","private_key_id":"","disable_oauth":true}"#;
+
 /// Object storage, by URL.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -23,7 +29,9 @@ pub struct BucketConfig {
     /// `file:///folder`, `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, or
     /// `memory://`.
     pub url: String,
-    /// Another address than the provider's own, such as that of a server of one's own.
+    /// Another address than the provider's own, such as that of a server of one's own. Azure's
+    /// has the account in its path. Google's is asked without the machine's own token where it
+    /// begins with `http://`: only with a key that is given here or in the environment.
     pub endpoint: String,
     /// The region of an S3 bucket.
     pub region: String,
@@ -199,7 +207,11 @@ impl BucketConfig {
 
     fn s3(&self, name: &str) -> Result<AmazonS3Builder, BucketError> {
         let (options, retry) = self.client();
-        let mut builder = AmazonS3Builder::from_env()
+        let builder = match self.access_key_id.as_str() {
+            "" => AmazonS3Builder::from_env(),
+            _ => s3_without_session(),
+        };
+        let mut builder = builder
             .with_bucket_name(name)
             .with_region(&self.region)
             .with_virtual_hosted_style_request(!self.path_style)
@@ -225,15 +237,40 @@ impl BucketConfig {
 
     fn google(&self, name: &str) -> Result<GoogleCloudStorageBuilder, BucketError> {
         let (options, retry) = self.client();
-        let mut builder = GoogleCloudStorageBuilder::from_env()
+        let account = self.secret()?;
+        let mut builder = if account.is_empty() {
+            GoogleCloudStorageBuilder::from_env()
+        } else if is_service_account(&account) {
+            GoogleCloudStorageBuilder::new().with_service_account_key(account)
+        } else {
+            // What the library says of it may show a part of it.
+            return Err(BucketError::config(format!(
+                "bucket {}: the secret access key is no service account of Google's: the text of a \
+                 JSON object with {}",
+                self.url,
+                SERVICE_ACCOUNT.join(", ")
+            )));
+        };
+        if !self.endpoint.is_empty() {
+            builder = builder.with_base_url(self.endpoint.trim_end_matches('/'));
+        }
+        let named = [
+            GoogleConfigKey::ServiceAccount,
+            GoogleConfigKey::ServiceAccountKey,
+            GoogleConfigKey::ApplicationCredentials,
+            GoogleConfigKey::BearerToken,
+        ];
+        let has_key = named
+            .iter()
+            .any(|key| builder.get_config_value(key).is_some());
+        if self.endpoint.starts_with("http://") && !has_key {
+            // The machine's own token is not for anybody on the way to see.
+            builder = builder.with_service_account_key(NO_ACCOUNT);
+        }
+        Ok(builder
             .with_bucket_name(name)
             .with_client_options(options)
-            .with_retry(retry);
-        let account = self.secret()?;
-        if !account.is_empty() {
-            builder = builder.with_service_account_key(account);
-        }
-        Ok(builder)
+            .with_retry(retry))
     }
 
     fn azure(&self, name: &str) -> Result<MicrosoftAzureBuilder, BucketError> {
@@ -252,4 +289,31 @@ impl BucketConfig {
         }
         Ok(builder)
     }
+}
+
+/// What the environment says of S3, but for the session that goes with the environment's own keys.
+fn s3_without_session() -> AmazonS3Builder {
+    let mut builder = AmazonS3Builder::new();
+    for (name, value) in std::env::vars_os() {
+        let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else {
+            continue;
+        };
+        let key = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>();
+        if let (true, Ok(key)) = (name.starts_with("AWS_"), key)
+            && key != AmazonS3ConfigKey::Token
+        {
+            builder = builder.with_config(key, value);
+        }
+    }
+    builder
+}
+
+/// Whether a text is the JSON of a service account of Google's.
+fn is_service_account(text: &str) -> bool {
+    let members = serde_json::from_str::<serde_json::Value>(text);
+    members.is_ok_and(|members| {
+        SERVICE_ACCOUNT
+            .iter()
+            .all(|name| members[*name].is_string())
+    })
 }

@@ -9,6 +9,7 @@ use super::Operation;
 #[error("{message}")]
 pub struct BucketError {
     kind: ErrorKind,
+    denied: bool,
     message: String,
 }
 
@@ -25,21 +26,42 @@ impl BucketError {
         self.kind == ErrorKind::NotFound
     }
 
+    /// Whether the keys or the policy of the bucket do not allow it.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.denied
+    }
+
     pub(super) fn config(message: String) -> Self {
         Self {
             kind: ErrorKind::Invalid,
+            denied: false,
             message,
         }
     }
 
-    pub(super) fn damaged(operation: Operation, key: &str, what: String) -> Self {
-        Self::of(ErrorKind::Corrupt, operation, key, &what)
-    }
-
-    pub(super) fn of(kind: ErrorKind, operation: Operation, key: &str, what: &str) -> Self {
+    /// The failure of an operation on a key of a bucket, described as in logs.
+    pub(super) fn of(
+        kind: ErrorKind,
+        bucket: &str,
+        operation: Operation,
+        key: &str,
+        what: &str,
+    ) -> Self {
+        let operation = operation.name();
         Self {
             kind,
-            message: format!("bucket: {} of {key:?} failed: {what}", operation.name()),
+            denied: false,
+            message: format!("bucket {bucket}: {operation} of {key:?} failed: {what}"),
+        }
+    }
+
+    /// The same, where access is denied: it may be given back while the process runs.
+    pub(super) fn denied(bucket: &str, operation: Operation, key: &str, what: &str) -> Self {
+        let what = format!("access is denied; check the keys and the policy of the bucket: {what}");
+        Self {
+            denied: true,
+            ..Self::of(ErrorKind::Unavailable, bucket, operation, key, &what)
         }
     }
 }

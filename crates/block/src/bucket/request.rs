@@ -138,23 +138,27 @@ impl Inner {
                 tokio::time::timeout(timeout, one).await
             };
             self.counters.took(operation, began.elapsed());
-            let (kind, what, again) = match done {
+            let verdict = match done {
                 Ok(Ok(done)) => return Ok(done),
                 Ok(Err(failure)) => judge(failure),
                 Err(_) => {
                     let what = format!("no answer within {} s", timeout.as_secs_f64());
-                    (ErrorKind::Unavailable, what, true)
+                    Verdict::again(ErrorKind::Unavailable, what)
                 }
             };
-            if kind != ErrorKind::NotFound {
+            if verdict.kind != Some(ErrorKind::NotFound) {
                 self.counters.failed(operation);
             }
-            if !again || tries == self.max_retries {
+            if !verdict.again || tries == self.max_retries {
                 let what = match tries {
-                    0 => what,
-                    _ => format!("{what} (tried {} times)", tries + 1),
+                    0 => verdict.what,
+                    _ => format!("{} (tried {} times)", verdict.what, tries + 1),
                 };
-                return Err(BucketError::of(kind, operation, key, &what));
+                let bucket = &self.described;
+                return Err(match verdict.kind {
+                    Some(kind) => BucketError::of(kind, bucket, operation, key, &what),
+                    None => BucketError::denied(bucket, operation, key, &what),
+                });
             }
             tokio::time::sleep(pause(tries)).await;
             tries += 1;
@@ -162,25 +166,71 @@ impl Inner {
     }
 }
 
-/// What kind of failure it is, what it says, and whether to try again.
-fn judge(failure: Failure) -> (ErrorKind, String, bool) {
-    use object_store::Error;
-    match failure {
-        Failure::Again(what) => (ErrorKind::Corrupt, what, true),
-        Failure::Final(what) => (ErrorKind::Invalid, what, false),
-        Failure::Store(error) => match &error {
-            Error::NotFound { .. } => (ErrorKind::NotFound, "there is none".to_owned(), false),
-            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => (
-                ErrorKind::Invalid,
-                format!("access is denied; check the keys and the policy of the bucket: {error}"),
-                false,
-            ),
-            Error::NotSupported { .. } | Error::NotImplemented { .. } => {
-                (ErrorKind::Internal, error.to_string(), false)
-            }
-            _ => (ErrorKind::Unavailable, error.to_string(), true),
-        },
+/// What is to be done about a failed try.
+pub(super) struct Verdict {
+    /// What kind of failure it is; none: access is denied.
+    pub(super) kind: Option<ErrorKind>,
+    /// What it says.
+    what: String,
+    /// Whether another try may do better.
+    again: bool,
+}
+
+impl Verdict {
+    fn again(kind: ErrorKind, what: String) -> Self {
+        Self {
+            kind: Some(kind),
+            what,
+            again: true,
+        }
     }
+
+    fn last(kind: ErrorKind, what: String) -> Self {
+        Self {
+            kind: Some(kind),
+            what,
+            again: false,
+        }
+    }
+
+    fn denied(what: String) -> Self {
+        Self {
+            kind: None,
+            what,
+            again: false,
+        }
+    }
+}
+
+pub(super) fn judge(failure: Failure) -> Verdict {
+    use object_store::Error;
+    let error = match failure {
+        Failure::Again(what) => return Verdict::again(ErrorKind::Corrupt, what),
+        Failure::Final(what) => return Verdict::last(ErrorKind::Invalid, what),
+        Failure::Store(error) => error,
+    };
+    let what = error.to_string();
+    match error {
+        Error::NotFound { .. } => Verdict::last(ErrorKind::NotFound, "there is none".to_owned()),
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Verdict::denied(what),
+        Error::NotSupported { .. } | Error::NotImplemented { .. } => {
+            Verdict::last(ErrorKind::Internal, what)
+        }
+        _ if tells_of_denial(&what) => Verdict::denied(what),
+        _ => Verdict::again(ErrorKind::Unavailable, what),
+    }
+}
+
+/// Whether the text of an error says that access is denied, where the library tells it in no other
+/// way: by the status, which stands behind the encoded URL and before the body; of a session that
+/// is over by the code in the body; of an object that S3 did not delete by the code at the end.
+fn tells_of_denial(what: &str) -> bool {
+    let (_, status) = what.split_once("status code: ").unwrap_or_default();
+    let sessions = ["<Code>ExpiredToken</Code>", "<Code>InvalidToken</Code>"];
+    status.starts_with("401 ")
+        || status.starts_with("403 ")
+        || status.starts_with("400 ") && sessions.iter().any(|code| status.contains(code))
+        || what.ends_with("(code: AccessDenied)")
 }
 
 /// How long to wait before the next try: twice as long each time, less up to a half by chance, so

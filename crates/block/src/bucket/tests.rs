@@ -60,6 +60,34 @@ fn faults_are_survived_or_told() {
 }
 
 #[test]
+fn a_denial_is_seen_in_what_the_library_says_of_lists_and_deletes() {
+    let list = |status: &str| {
+        format!(
+            "Error performing list request: Error performing GET http://a/?prefix=403%20 in 1ms - \
+             Server returned non-2xx status code: {status}"
+        )
+    };
+    let delete = |code: &str| {
+        format!("DeleteObjects request failed for key (code: AccessDenied): no (code: {code})")
+    };
+    for (what, denied) in [
+        (list("403 Forbidden: <Error/>"), true),
+        (list("401 Unauthorized: "), true),
+        (list("400 Bad Request: <Code>ExpiredToken</Code>"), true),
+        (list("400 Bad Request: <Code>InvalidRequest</Code>"), false),
+        (list("503 Slow Down: status code: 403 Forbidden"), false),
+        (list("404 Not Found: (code: NoSuchBucket)"), false),
+        (delete("AccessDenied"), true),
+        (delete("InternalError"), false),
+    ] {
+        let source = what.clone().into();
+        let store = "S3";
+        let failure = request::Failure::Store(object_store::Error::Generic { store, source });
+        assert_eq!(request::judge(failure).kind.is_none(), denied, "{what}");
+    }
+}
+
+#[test]
 fn secrets_are_not_shown() {
     let config = BucketConfig {
         secret_access_key: Secret("hush".to_owned()),

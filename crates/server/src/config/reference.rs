@@ -67,7 +67,7 @@ const KEYS: &[(&str, &str)] = &[
     ),
     (
         "storage.bucket",
-        "Object storage, where blocks go. One that is out of reach for a while loses nothing: samples stay on this disk.",
+        "Object storage, where blocks go. One that is out of reach for a while loses nothing: samples stay on this disk. One that does not exist or denies access stops the start. Its keys must allow to put, get, list and delete objects.",
     ),
     (
         "storage.bucket.url",
@@ -75,7 +75,7 @@ const KEYS: &[(&str, &str)] = &[
     ),
     (
         "storage.bucket.endpoint",
-        "Another address than the provider's, such as http://localhost:3900; empty: the provider's.",
+        "Another address than the provider's, such as http://localhost:3900; empty: the provider's. Azure's has the account in its path. Google's is asked without the machine's own token where it begins with http://.",
     ),
     ("storage.bucket.region", "Region of an S3 bucket."),
     (
