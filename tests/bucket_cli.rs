@@ -243,18 +243,35 @@ fn a_damaged_block_fails_queries_or_is_left_out_until_it_is_removed() {
 
     let tidemark = start(&["limits.partial_answers=true"]);
     let value = |answer: &Response| answer.json()["data"]["result"][0]["value"][1].clone();
-    // Again, when it is known to be damaged; and where the labels are asked for.
-    for _ in 0..3 {
+    let limit = Duration::from_secs(60);
+    // Again, until it is known to be damaged; then wherever else it is asked for.
+    wait::until("the block to be known as damaged", limit, || {
         let answer = ask(&tidemark);
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(value(&answer), "1", "{}", answer.text());
         let warnings = answer.json()["warnings"].to_string();
         assert!(warnings.contains(damaged), "{warnings}");
+        let metrics = tidemark.get("/metrics").text();
+        metrics.contains("quarantined_blocks 1").then_some(())
+    });
+    let (start_s, end_s) = ((now / 1000 - 18_000).to_string(), (now / 1000).to_string());
+    let times = [("start", start_s.as_str()), ("end", end_s.as_str())];
+    let range = [("query", "m"), times[0], times[1], ("step", "60")];
+    let series = [("match[]", "m"), times[0], times[1]];
+    let exemplars = [("query", "m"), times[0], times[1]];
+    for (path, parameters) in [
+        ("query_range", &range[..]),
+        ("labels", &times[..]),
+        ("label/__name__/values", &times[..]),
+        ("series", &series[..]),
+        ("query_exemplars", &exemplars[..]),
+    ] {
+        let api = tidemark.query_api(None);
+        let answer = api.get(&format!("/api/v1/{path}"), parameters).unwrap();
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        let warnings = answer.json()["warnings"].to_string();
+        assert!(warnings.contains(damaged), "{path}: {}", answer.text());
     }
-    let metrics = tidemark.get("/metrics").text();
-    assert!(metrics.contains("quarantined_blocks 1"), "{metrics}");
-    let names = tidemark.query_api(None).get("/api/v1/labels", &[]).unwrap();
-    assert!(names.json()["warnings"].to_string().contains(damaged));
     let error = refused(&data, &["bucket", "remove", damaged], 1);
     assert!(error.contains("stop the server first"), "{error}");
     drop(tidemark);

@@ -67,7 +67,9 @@ impl BlockError {
                 _ => ErrorKind::Unavailable,
             },
             Self::Corrupt { .. } => ErrorKind::Corrupt,
-            Self::UnknownVersion { .. } | Self::Invalid { .. } => ErrorKind::Invalid,
+            // A newer program reads it.
+            Self::UnknownVersion { .. } => ErrorKind::Unavailable,
+            Self::Invalid { .. } => ErrorKind::Invalid,
             Self::TooMany { .. } => ErrorKind::TooMany,
         }
     }

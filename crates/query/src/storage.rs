@@ -5,6 +5,8 @@
 //! catalog has, and what it drops later, it keeps until the select is done. So no sample is
 //! missed while a range moves from the head to the bucket; what is in both is told once.
 
+mod standby;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -40,38 +42,62 @@ struct Blocks {
     far: Vec<String>,
 }
 
+/// What was answered for blocks. Far blocks are older, and of two samples at one time the first
+/// counts: their answer comes first.
+#[derive(Debug, PartialEq)]
+struct Answers<T> {
+    far: Option<T>,
+    near: Option<T>,
+}
+
+impl<T> IntoIterator for Answers<T> {
+    type Item = T;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<T>, std::option::IntoIter<T>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.far.into_iter().chain(self.near)
+    }
+}
+
 impl Blocks {
     fn is_empty(&self) -> bool {
         self.near.is_empty() && self.far.is_empty()
     }
 
-    /// Asks those who answer for blocks; answers for far blocks come first: far blocks are older, and
-    /// of two samples at one time the first counts. A near copy may have gone since it was planned
-    /// with: the bucket has it.
+    /// Asks those who answer for blocks. A near copy may have gone since it was planned with: the
+    /// bucket has it. Whatever fails, `go_on` tells first whether anybody still waits.
     fn ask<T>(
-        mut self,
+        &mut self,
         (near, gateway): (&dyn BlockReadService, &dyn BlockReadService),
         skipped: &Skipped,
+        go_on: impl Fn() -> Result<(), SelectError>,
         ask: impl Fn(&dyn BlockReadService, &[String]) -> Result<T, SelectError>,
-    ) -> Result<Vec<T>, SelectError> {
-        let mut newest = None;
+    ) -> Result<Answers<T>, SelectError> {
+        let mut answers = Answers {
+            far: None,
+            near: None,
+        };
         if !self.near.is_empty() {
             match ask(near, &self.near) {
                 Err(error) if error.kind == ErrorKind::NotFound => {
                     self.far.append(&mut self.near);
                 }
-                Err(error) => skipped.go_on("the newest blocks", error)?,
-                Ok(answer) => newest = Some(answer),
+                Err(error) => {
+                    go_on()?;
+                    skipped.go_on("the newest blocks", error)?;
+                }
+                Ok(answer) => answers.near = Some(answer),
             }
         }
-        let mut answers = Vec::new();
         if !self.far.is_empty() {
             match ask(gateway, &self.far) {
-                Err(error) => skipped.go_on("the blocks in the bucket", error)?,
-                Ok(answer) => answers.push(answer),
+                Err(error) => {
+                    go_on()?;
+                    skipped.go_on("the blocks in the bucket", error)?;
+                }
+                Ok(answer) => answers.far = Some(answer),
             }
         }
-        answers.extend(newest);
         Ok(answers)
     }
 }
@@ -118,14 +144,32 @@ impl Storage {
     fn select_blocks(
         &self,
         tenant: &TenantId,
-        blocks: Blocks,
+        mut blocks: Blocks,
         request: &SelectRequest,
     ) -> Result<Vec<Box<dyn SeriesSet>>, SelectError> {
         let skipped = &request.skipped;
-        blocks.ask(self.services(), skipped, |service, ids| {
-            let set = service.select(tenant, ids, request)?;
-            Ok(going_on(set, skipped, "a part of the blocks".to_owned()))
-        })
+        let select =
+            |service: &dyn BlockReadService, ids: &[String]| service.select(tenant, ids, request);
+        let mut answers = blocks.ask(self.services(), skipped, || Ok(()), select)?;
+        if let Some(near) = answers.near {
+            let gateway = Arc::clone(&self.gateway);
+            let (tenant, request, ids) = (tenant.clone(), request.clone(), blocks.near);
+            let again = move || gateway.select(&tenant, &ids, &request);
+            answers.near = Some(standby::of(near, Arc::new(again)));
+        }
+        let sets = answers.into_iter();
+        let named = |set| going_on(set, skipped, "a part of the blocks".to_owned());
+        Ok(sets.map(named).collect())
+    }
+
+    /// Asks those who have blocks for what they know.
+    fn look_up<T>(
+        &self,
+        mut blocks: Blocks,
+        bounds: &LookupBounds,
+        ask: impl Fn(&dyn BlockReadService, &[String]) -> Result<T, SelectError>,
+    ) -> Result<Answers<T>, SelectError> {
+        blocks.ask(self.services(), &bounds.skipped, || bounds.go_on(), ask)
     }
 
     /// A look-up of names: of the head, then of the blocks.
@@ -141,7 +185,7 @@ impl Storage {
         if blocks.is_empty() {
             return Ok(head);
         }
-        let found = blocks.ask(self.services(), skipped, ask)?;
+        let found = self.look_up(blocks, &request.bounds, ask)?;
         Ok(united(head, found, request.limit))
     }
 }
@@ -173,7 +217,11 @@ fn sets_of(request: &LookupRequest) -> Vec<&[Matcher]> {
 }
 
 /// What several found, sorted, each once, cut at a limit (0: none).
-fn united<T: Ord>(head: Found<T>, others: Vec<Vec<T>>, limit: usize) -> Found<T> {
+fn united<T: Ord>(
+    head: Found<T>,
+    others: impl IntoIterator<Item = Vec<T>>,
+    limit: usize,
+) -> Found<T> {
     let Found {
         mut items,
         mut truncated,
@@ -237,7 +285,7 @@ impl ReadService for Storage {
         if blocks.is_empty() {
             return Ok(head);
         }
-        let found = blocks.ask(self.services(), skipped, |service, ids| {
+        let found = self.look_up(blocks, &request.bounds, |service, ids| {
             service.series(tenant, ids, request)
         })?;
         let united = united(head, found, request.limit);
@@ -288,7 +336,7 @@ impl ReadService for Storage {
             return Ok(head);
         }
         let mut all: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
-        let found = blocks.ask(self.services(), skipped, |service, ids| {
+        let found = self.look_up(blocks, &request.bounds, |service, ids| {
             service.exemplars(tenant, ids, request)
         })?;
         for (labels, exemplars) in found.into_iter().flatten().chain(head) {

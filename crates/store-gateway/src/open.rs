@@ -85,7 +85,7 @@ impl OpenBlocks {
                 return Ok(Arc::clone(&held.block));
             }
         }
-        let meta = find_meta(catalogs, tenant, id)?;
+        let meta = self.find_meta(catalogs, tenant, id)?;
         let tails = meta.files.iter().map(|file| file.size - file.tail_offset);
         let bytes = tails.sum::<u64>() * BYTES_PER_TAIL_BYTE + BLOCK_BYTES;
         let files = Arc::new(CachedFiles {
@@ -125,20 +125,32 @@ impl OpenBlocks {
             }
         }
     }
-}
 
-/// What is known of a block: from the catalog, or, where it has left that since the read was
-/// planned, from the bucket.
-fn find_meta(catalogs: &Catalogs, tenant: &TenantId, id: &str) -> Result<BlockMeta, SelectError> {
-    let catalog = catalogs.current(tenant)?;
-    if let Some(entry) = catalog.block(id) {
-        return Ok(entry.meta.clone());
+    /// What is known of a block: from the catalog, or, where it has left that since the read was
+    /// planned, from the bucket.
+    fn find_meta(
+        &self,
+        catalogs: &Catalogs,
+        tenant: &TenantId,
+        id: &str,
+    ) -> Result<BlockMeta, SelectError> {
+        let catalog = catalogs.current(tenant)?;
+        if let Some(entry) = catalog.block(id) {
+            return Ok(entry.meta.clone());
+        }
+        let key = block_key(tenant.as_str(), id, "meta.json");
+        let bytes = catalogs.bucket().get(&key, MAX_META_BYTES);
+        let bytes = bytes.map_err(|error| SelectError {
+            kind: ErrorKind::Unavailable,
+            message: format!("block {id} of tenant {tenant}: {error}"),
+        })?;
+        BlockMeta::from_json(&bytes, id).map_err(|error| {
+            let error = SelectError::from(error);
+            if error.kind == ErrorKind::Corrupt {
+                let now = self.clock.now_ms();
+                self.quarantine.add(tenant, id, &error.message, now);
+            }
+            error
+        })
     }
-    let key = block_key(tenant.as_str(), id, "meta.json");
-    let bytes = catalogs.bucket().get(&key, MAX_META_BYTES);
-    let bytes = bytes.map_err(|error| SelectError {
-        kind: ErrorKind::Unavailable,
-        message: format!("block {id} of tenant {tenant}: {error}"),
-    })?;
-    Ok(BlockMeta::from_json(&bytes, id)?)
 }

@@ -1,5 +1,6 @@
-//! Blocks in the bucket that turned out damaged, twice in a row: they are not read again for a
-//! while, and reads that need them are told why. Once may be a bucket that answered badly.
+//! Blocks in the bucket that turned out damaged, twice within a minute: they are not read again for
+//! a while, and reads that need them are told why. Once may be a bucket that answered badly, as may
+//! all that one query comes to in a moment.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,6 +13,10 @@ use parking_lot::Mutex;
 
 /// How long a damaged block is not read, in milliseconds: somebody may have put it right.
 const RETRY_MS: i64 = 600_000;
+/// Damage counts again so much later, in milliseconds: what comes before may be of the same query.
+const AGAIN_MS: i64 = 1_000;
+/// How long damage that was seen once is remembered, in milliseconds.
+const ONCE_MS: i64 = 60_000;
 /// Blocks that are remembered at most; one beyond is read, and found damaged, each time.
 const MAX_BLOCKS: usize = 10_000;
 
@@ -22,14 +27,9 @@ pub(crate) struct Quarantine(Mutex<HashMap<(TenantId, String), Damage>>);
 #[derive(Debug)]
 struct Damage {
     what: String,
-    times: u32,
+    first_ms: TimestampMs,
+    is_believed: bool,
     until_ms: TimestampMs,
-}
-
-impl Damage {
-    fn is_believed(&self) -> bool {
-        self.times > 1
-    }
 }
 
 impl Quarantine {
@@ -53,17 +53,17 @@ impl Quarantine {
             blocks.remove(&key);
             return Ok(());
         }
-        if !damage.is_believed() {
+        if !damage.is_believed {
             return Ok(());
         }
         Err(SelectError {
             kind: ErrorKind::Corrupt,
             message: format!(
-                "{}; block {block} of tenant {tenant} is not read again for {} s: put its file back \
-                 from a copy (`tidemark bucket verify {block}` checks it), or take it out with \
-                 `tidemark bucket remove {block}` while the server is stopped",
+                "{}; block {block} of tenant {tenant} is not read again for up to {} minutes: put its \
+                 file back from a copy (`tidemark bucket verify {block}` checks it), or take it out \
+                 with `tidemark bucket remove {block}` while the server is stopped",
                 damage.what,
-                damage.until_ms.saturating_sub(now) / 1000
+                RETRY_MS / 60_000
             ),
         })
     }
@@ -78,12 +78,13 @@ impl Quarantine {
             Entry::Vacant(_) if is_full => return,
             Entry::Vacant(new) => new.insert(Damage {
                 what: what.to_owned(),
-                times: 0,
-                until_ms: now.saturating_add(RETRY_MS),
+                first_ms: now,
+                is_believed: false,
+                until_ms: now.saturating_add(ONCE_MS),
             }),
         };
-        damage.times += 1;
-        if damage.times == 2 {
+        if !damage.is_believed && now.saturating_sub(damage.first_ms) >= AGAIN_MS {
+            damage.is_believed = true;
             damage.until_ms = now.saturating_add(RETRY_MS);
             tracing::error!(
                 %tenant,
@@ -99,7 +100,7 @@ impl Quarantine {
     /// How many blocks are not read.
     pub(crate) fn len(&self, now: TimestampMs) -> usize {
         let blocks = self.0.lock();
-        let is_held = |damage: &&Damage| damage.is_believed() && damage.until_ms >= now;
+        let is_held = |damage: &&Damage| damage.is_believed && damage.until_ms >= now;
         blocks.values().filter(is_held).count()
     }
 }
@@ -113,13 +114,20 @@ mod tests {
         let tenant = TenantId::anonymous();
         let quarantine = Quarantine::default();
         let is_held = |now| quarantine.check(&tenant, "b", now).is_err();
-        quarantine.add(&tenant, "b", "it burnt", 0);
-        assert!(!is_held(1));
-        let second = RETRY_MS - 1;
-        quarantine.add(&tenant, "b", "it burnt", second);
+        let add = |now| quarantine.add(&tenant, "b", "it burnt", now);
+        // A query in parts comes to it in each of them.
+        add(0);
+        add(AGAIN_MS - 1);
+        assert!(!is_held(AGAIN_MS - 1));
+        let second = ONCE_MS;
+        add(second);
         assert!(is_held(second + RETRY_MS));
         assert_eq!(quarantine.len(second + RETRY_MS), 1);
         assert_eq!(quarantine.len(second + RETRY_MS + 1), 0);
         assert!(!is_held(second + RETRY_MS + 1));
+        // What was seen once, long ago, does not count.
+        add(10 * RETRY_MS);
+        add(10 * RETRY_MS + ONCE_MS + 1);
+        assert!(!is_held(10 * RETRY_MS + ONCE_MS + 2));
     }
 }

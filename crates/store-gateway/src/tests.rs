@@ -307,7 +307,9 @@ fn a_damaged_block_is_not_read_again_for_a_while_and_may_be_left_out() {
     bad.iter_mut().step_by(50).for_each(|byte| *byte ^= 0x10);
     bucket.put(&key, bad.into()).unwrap();
     let gateway = world.gateway(&Config::default());
-    for _ in 0..2 {
+    // A moment later may be the same query; a second later counts again.
+    for now in [1, 500, 2_000] {
+        world.clock.set(now);
         read(&gateway, &ids, &wanted).unwrap_err();
     }
     let before = bucket.requests();
@@ -340,7 +342,7 @@ fn a_damaged_block_is_not_read_again_for_a_while_and_may_be_left_out() {
     // Once it was put right, it is found so.
     bucket.put(&key, good).unwrap();
     read(&gateway, &ids, &wanted).unwrap_err();
-    world.clock.set(1 + 600_001);
+    world.clock.set(2_000 + 600_001);
     assert_eq!(read(&gateway, &ids, &wanted).unwrap(), (10, 10 * 360));
 }
 
@@ -364,14 +366,15 @@ fn ten_thousand_blocks_are_ready_at_once() {
     let catalogs = Catalogs::new(bucket, Arc::new(pointers), clock, Arc::new(|| 5));
     let catalogs = Arc::new(catalogs);
     let gateway = start(&Config::default(), deps(&catalogs, &world.clock)).unwrap();
-    assert_eq!(catalogs.current(&tenant()).unwrap().blocks.len(), 10_000);
+    let catalog = catalogs.current(&tenant()).unwrap();
+    assert_eq!(catalog.blocks.len(), 10_000);
     let ids = vec![first.id().to_owned()];
     let wanted = request(&[], TimeRange::all());
     assert_eq!(read(&gateway, &ids, &wanted).unwrap(), (8, 8 * 120));
     let requests = catalogs.bucket().requests() - before;
     assert!(
-        requests < 20,
-        "{requests} requests: as many as for few blocks"
+        requests < 20 + catalog.parts.len() as u64,
+        "{requests} requests: as many as for few blocks, but for the parts of the catalog"
     );
 }
 

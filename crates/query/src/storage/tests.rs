@@ -69,14 +69,18 @@ fn blocks() -> Blocks {
 #[test]
 fn far_blocks_are_older_and_come_first() {
     let none = Skipped::default();
-    let answers = blocks().ask((&Nothing, &Nothing), &none, |_, ids| Ok(ids.to_vec()));
-    assert_eq!(answers.unwrap(), [["far"], ["near"]]);
+    let go_on = || Ok(());
+    let ask = |_: &dyn BlockReadService, ids: &[String]| Ok(ids.to_vec());
+    let answers = blocks().ask((&Nothing, &Nothing), &none, go_on, ask);
+    let answers: Vec<_> = answers.unwrap().into_iter().collect();
+    assert_eq!(answers, [["far"], ["near"]]);
     // What is not near any more is asked for far away.
     let gone = |_: &dyn BlockReadService, ids: &[String]| match ids {
         [id] if id == "near" => Err(failure(ErrorKind::NotFound)),
         ids => Ok(ids.to_vec()),
     };
-    let answers = blocks().ask((&Nothing, &Nothing), &none, gone).unwrap();
+    let answers = blocks().ask((&Nothing, &Nothing), &none, go_on, gone);
+    let answers: Vec<_> = answers.unwrap().into_iter().collect();
     assert_eq!(answers, [["far", "near"]]);
 }
 
@@ -93,15 +97,23 @@ fn who_takes_a_part_gets_what_can_be_read() {
         [id] if id == "far" => Err(failure(ErrorKind::Unavailable)),
         ids => Ok(ids.to_vec()),
     };
-    let failed = blocks().ask((&Nothing, &Nothing), &Skipped::default(), ask);
+    let services: (&dyn BlockReadService, &dyn BlockReadService) = (&Nothing, &Nothing);
+    let failed = blocks().ask(services, &Skipped::default(), || Ok(()), ask);
     assert_eq!(failed.unwrap_err(), failure(ErrorKind::Unavailable));
     let skipped = Skipped::allowed();
-    let answers = blocks().ask((&Nothing, &Nothing), &skipped, ask).unwrap();
+    let answers = blocks().ask(services, &skipped, || Ok(()), ask).unwrap();
+    let answers: Vec<_> = answers.into_iter().collect();
     assert_eq!(answers, [["near"]]);
     assert_eq!(
         skipped.texts(),
         ["partial answer, without the blocks in the bucket: it burnt"]
     );
+    // Who waits no more is told so: that is no failure of storage.
+    let stopped = || Err(failure(ErrorKind::TooMany));
+    let skipped = Skipped::allowed();
+    let failed = blocks().ask(services, &skipped, stopped, ask);
+    assert_eq!(failed.unwrap_err(), failure(ErrorKind::TooMany));
+    assert!(skipped.texts().is_empty());
 }
 
 #[test]
