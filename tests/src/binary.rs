@@ -17,8 +17,9 @@ pub fn tidemark() -> &'static Path {
     })
 }
 
-/// Cargo builds a package's binaries for the tests of that package only, so it is asked again;
-/// where nothing has changed that takes a moment.
+/// Cargo builds a package's binaries for the tests of that package only, so it is asked again. It is
+/// asked for the whole workspace and for a test as well: so crates have the features they have in
+/// `cargo test --workspace`, and what that has built is not built once more.
 fn build() -> PathBuf {
     let test = std::env::current_exe().expect("a running test has a path");
     // target/<profile>/deps/<test>
@@ -34,14 +35,8 @@ fn build() -> PathBuf {
         .parent()
         .expect("the profile lies in the target folder");
     let status = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "server",
-            "--bin",
-            "tidemark",
-        ])
+        .args(["build", "--quiet", "--workspace"])
+        .args(["--bin", "tidemark", "--test", "tidy"])
         .args(["--profile", profile, "--target-dir"])
         .arg(target)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))

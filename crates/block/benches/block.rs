@@ -1,6 +1,6 @@
 //! What a block costs: bytes a sample, and the processor's time for writing, for reading all of
 //! it, and for an hour of one metric; also where series share no timestamps, live for an hour only,
-//! or are native histograms.
+//! are native histograms, or have labels of a thousand names.
 //!
 //! `cargo bench -p block --bench block` prints a table. The samples are synthetic: ten families
 //! as fleets have them, 24 h at 15 s, with the jitter of each target's scrapes.
@@ -18,7 +18,7 @@ use block::meta::FileMeta;
 use block::{Block, BlockSpec, BlockWriter, SortKey, slice_ms_for};
 use model::labels::Labels;
 use model::matcher::{MatchOp, Matcher};
-use model::select::{LabelsNeeded, SelectRequest, SeriesSamples, Skipped};
+use model::select::{LabelsNeeded, LookupBounds, SelectRequest, SeriesSamples, Skipped};
 use model::tenant::TenantId;
 use model::time::TimeRange;
 
@@ -78,6 +78,67 @@ fn main() {
     });
     measure_write("native histograms of 24 buckets", &path, native);
     measure_reads(&path);
+
+    let path = folder.path().join("exact");
+    let mut exact = Fleet::of_targets(SEED, TARGETS, 0);
+    let timelines = std::mem::take(&mut exact.timelines);
+    let series = exact.series.into_iter().map(|series| {
+        let ts = timelines[series.target].clone();
+        (series.labels, floats(ts, series.values))
+    });
+    measure_write("a fleet that is scraped on time", &path, series);
+
+    let path = folder.path().join("names");
+    measure_write("labels of a thousand names", &path, many_names());
+    measure_lookup(&path);
+}
+
+/// A hundred series of each of a hundred metrics: of their eleven labels, three have names of
+/// which there are a thousand.
+fn many_names() -> impl Iterator<Item = (Labels, SeriesSamples)> {
+    let labels = |number: usize| {
+        let (metric, target) = (number / 100, number % 100);
+        let mut pairs = vec![
+            ("__name__".to_owned(), format!("metric_{metric:03}")),
+            ("cluster".to_owned(), "prod-eu-1".to_owned()),
+            ("container".to_owned(), "main".to_owned()),
+            ("env".to_owned(), "production".to_owned()),
+            ("instance".to_owned(), format!("10.0.0.{target}:9100")),
+            ("job".to_owned(), format!("job-{}", target % 10)),
+            ("namespace".to_owned(), format!("ns-{}", target % 10)),
+            (
+                "pod".to_owned(),
+                format!("job-{}-{target:06x}", target % 10),
+            ),
+            ("region".to_owned(), "eu".to_owned()),
+        ];
+        for own in 0..3 {
+            let name = format!("label_name_{:04}", (number * 3 + own) % 1_000);
+            pairs.push((name, format!("value-{}", (number * 7 + own) % 50)));
+        }
+        Labels::from_pairs(
+            pairs
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        )
+    };
+    let mut all: Vec<Labels> = (0..10_000).map(labels).collect();
+    all.sort_by(SortKey::compare);
+    let samples = || floats(vec![RANGE.start], vec![1.0]);
+    all.into_iter().map(move |labels| (labels, samples()))
+}
+
+/// Looks a metric's hundred series up.
+fn measure_lookup(path: &Path) {
+    let block = Block::open(path).unwrap();
+    let matchers = [Matcher::new("__name__", MatchOp::Equal, "metric_050").unwrap()];
+    let before = busy_ns();
+    for _ in 0..OPENS {
+        let found = block.series(&matchers, &LookupBounds::default()).unwrap();
+        assert_eq!(found.len(), 100);
+    }
+    let ms = (busy_ns() - before) as f64 / 1e6 / OPENS as f64;
+    println!("look up a metric's 100 series: {ms:.3} ms");
 }
 
 fn floats(ts: Vec<i64>, values: Vec<f64>) -> SeriesSamples {
@@ -150,11 +211,21 @@ fn measure_reads(path: &Path) {
         start: RANGE.start + 10 * HOUR,
         end: RANGE.start + 11 * HOUR,
     };
+    // Half of a slice.
+    let four_hours = TimeRange {
+        start: RANGE.start + 9 * HOUR,
+        end: RANGE.start + 13 * HOUR,
+    };
     let all = block.meta().range();
     let named = |name: &str| vec![Matcher::new("__name__", MatchOp::Equal, name).unwrap()];
     for (what, matchers, range) in [
         ("all", Vec::new(), all),
         ("one metric", named("network_bytes_total_0"), all),
+        (
+            "four hours of one metric",
+            named("cpu_seconds_total"),
+            four_hours,
+        ),
         ("an hour of one metric", named("cpu_seconds_total"), hour),
     ] {
         let request = SelectRequest {
