@@ -1,19 +1,46 @@
-//! Pages in memory as they are after decompression. A dashboard asks for the same pages every
-//! minute; most of the time a small select takes is that of fetching, checking and decompressing
-//! them.
+//! Pages in memory as they are after decompression, and timelines. A dashboard asks for the same
+//! pages every minute; most of the time a small select takes is that of fetching, checking and
+//! decompressing them. And all selects of a block need the same few timelines.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use foyer::{Cache, CacheBuilder, S3FifoConfig};
+use model::time::TimestampMs;
 use parquet::column::page::Page;
 
-/// What an entry takes beside its page, in bytes.
+/// What an entry takes beside its page or timeline, in bytes.
 const ENTRY_BYTES: usize = 192;
 
-/// A cache of decompressed pages, of all blocks of a process. Only pages that fitted their
-/// checksums come in.
-pub struct DecodedPages(Option<Cache<(u128, u64), Page>>);
+/// What is kept, by the file it is of.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    /// The page that begins at an offset.
+    Page(u128, u64),
+    /// The timeline of a row.
+    Timeline(u128, i32),
+}
+
+#[derive(Clone)]
+enum Decoded {
+    Page(Page),
+    Timeline(Arc<[TimestampMs]>),
+}
+
+impl Decoded {
+    fn bytes(&self) -> usize {
+        let bytes = match self {
+            Self::Page(page) => page.buffer().len(),
+            Self::Timeline(ts) => size_of_val(&**ts),
+        };
+        bytes + ENTRY_BYTES
+    }
+}
+
+/// A cache of decompressed pages and of timelines, of all blocks of a process. Only what fitted its
+/// checksum comes in.
+pub struct DecodedPages(Option<Cache<Key, Decoded>>);
 
 impl DecodedPages {
     /// A cache that takes so many bytes; of 0 bytes it keeps nothing.
@@ -22,7 +49,7 @@ impl DecodedPages {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         let cache = CacheBuilder::new(bytes)
             .with_name("decoded-pages")
-            .with_weighter(|_: &(u128, u64), page: &Page| page.buffer().len() + ENTRY_BYTES)
+            .with_weighter(|_: &Key, decoded: &Decoded| decoded.bytes())
             // A scan of many pages does not push out those that are asked for again and again.
             .with_eviction_config(S3FifoConfig::default());
         Self((bytes > 0).then(|| cache.build()))
@@ -36,13 +63,15 @@ impl DecodedPages {
 
     /// The page of a file that begins at an offset.
     pub(crate) fn get(&self, file: u128, offset: u64) -> Option<Page> {
-        let entry = self.0.as_ref()?.get(&(file, offset))?;
-        Some(entry.value().clone())
+        match self.find(Key::Page(file, offset))? {
+            Decoded::Page(page) => Some(page),
+            Decoded::Timeline(_) => None,
+        }
     }
 
     pub(crate) fn has(&self, file: u128, offset: u64) -> bool {
         let cache = self.0.as_ref();
-        cache.is_some_and(|cache| cache.contains(&(file, offset)))
+        cache.is_some_and(|cache| cache.contains(&Key::Page(file, offset)))
     }
 
     /// Keeps a page, in memory of its own: it may be a part of something larger.
@@ -56,8 +85,28 @@ impl DecodedPages {
             | Page::DictionaryPage { buf, .. } => buf,
         };
         *buf = Bytes::copy_from_slice(buf);
-        cache.insert((file, offset), page.clone());
+        cache.insert(Key::Page(file, offset), Decoded::Page(page.clone()));
         page
+    }
+
+    /// The timeline of a row of a file.
+    pub(crate) fn timeline(&self, file: u128, row: i32) -> Option<Arc<[TimestampMs]>> {
+        match self.find(Key::Timeline(file, row))? {
+            Decoded::Timeline(ts) => Some(ts),
+            Decoded::Page(_) => None,
+        }
+    }
+
+    /// Keeps a timeline.
+    pub(crate) fn keep_timeline(&self, file: u128, row: i32, ts: &Arc<[TimestampMs]>) {
+        if let Some(cache) = &self.0 {
+            cache.insert(Key::Timeline(file, row), Decoded::Timeline(Arc::clone(ts)));
+        }
+    }
+
+    fn find(&self, key: Key) -> Option<Decoded> {
+        let entry = self.0.as_ref()?.get(&key)?;
+        Some(entry.value().clone())
     }
 }
 

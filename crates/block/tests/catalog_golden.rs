@@ -83,7 +83,7 @@ fn it_is_read() {
     let catalog = catalogs.current(&TenantId::anonymous()).unwrap();
     assert_eq!((catalog.version, catalog.created_ms), (2, NOW + 5));
     let names: &[&str] = &["up", "go_goroutines", "http_requests_total"];
-    let expected = [entry(3, &[], None), entry(4, &[1, 2], Some(names))];
+    let expected = [entry(3, &[], None), entry(4, &[1, 2], Some(names))].map(Arc::new);
     assert_eq!(catalog.blocks, expected);
     let filter = catalog.blocks[1].metric_names.as_ref().unwrap();
     assert!(names.iter().all(|name| filter.may_contain(name)));

@@ -24,6 +24,8 @@ const LEAST_BATCH_SAMPLES: usize = 4 << 10;
 /// How many timestamps of timelines are kept for the batches to come, of all sets that are read in
 /// step.
 const MAX_HELD_TIMESTAMPS: usize = 4 << 20;
+/// Timelines of a block are kept for other selects where, on average, so many series share one.
+const SHARED_BY: u64 = 2;
 /// How many each set may keep at least.
 const LEAST_HELD_TIMESTAMPS: usize = 64 << 10;
 
@@ -157,13 +159,25 @@ impl BlockSeriesSet {
             self.timelines.clear();
             self.held = 0;
         }
-        let missing: Vec<i32> = needed
-            .into_iter()
-            .filter(|id| !self.timelines.contains_key(id))
-            .collect();
         let table = &self.block.timelines;
-        let count = self.block.meta.statistics.timelines;
-        let exists = |id: &i32| u64::try_from(*id).is_ok_and(|id| id < count);
+        // Where hardly any two rows share a timeline, keeping them would only push others out.
+        let statistics = &self.block.meta.statistics;
+        let is_shared = statistics.timelines.saturating_mul(SHARED_BY) <= statistics.series;
+        let decoded = table.decoded().filter(|_| is_shared);
+        let mut missing: Vec<i32> = Vec::new();
+        for id in needed {
+            if self.timelines.contains_key(&id) {
+                continue;
+            }
+            match decoded.and_then(|(decoded, file)| decoded.timeline(file, id)) {
+                Some(ts) => {
+                    self.held += ts.len();
+                    self.timelines.insert(id, ts);
+                }
+                None => missing.push(id),
+            }
+        }
+        let exists = |id: &i32| u64::try_from(*id).is_ok_and(|id| id < statistics.timelines);
         if !missing.iter().all(exists) {
             return Err(table.corrupt("a row names a timeline that does not exist"));
         }
@@ -187,7 +201,11 @@ impl BlockSeriesSet {
                     return Err(table.corrupt("the timestamps of a timeline do not ascend"));
                 }
                 self.held += ts.len();
-                self.timelines.insert(*id, Arc::from(ts));
+                let ts = Arc::from(ts);
+                if let Some((decoded, file)) = decoded {
+                    decoded.keep_timeline(file, *id, &ts);
+                }
+                self.timelines.insert(*id, ts);
             }
         }
         Ok(())

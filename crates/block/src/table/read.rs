@@ -21,6 +21,7 @@ use parquet::file::statistics::Statistics;
 use parquet::schema::types::TypePtr;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
 
+use crate::decoded::DecodedPages;
 use crate::error::{BlockError, Place};
 use crate::meta::{FileMeta, hex};
 use crate::source::BlockFiles;
@@ -131,6 +132,12 @@ impl Table {
     /// Where the file comes from.
     pub(crate) fn files(&self) -> &Arc<dyn BlockFiles> {
         &self.file.files
+    }
+
+    /// Where what is decoded is kept, and the name the file has there.
+    pub(crate) fn decoded(&self) -> Option<(&DecodedPages, u128)> {
+        let decoded = self.file.files.decoded()?;
+        Some((decoded, self.file.id))
     }
 
     /// What the footer says.

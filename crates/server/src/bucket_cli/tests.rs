@@ -185,7 +185,7 @@ fn a_start_makes_the_catalogs_that_are_missing() {
             .catalogs
     };
     let tenant = TenantId::anonymous();
-    let block = open().current(&tenant).unwrap().blocks[0].clone();
+    let block = open().current(&tenant).unwrap().blocks[0].as_ref().clone();
     let change = Change {
         add: vec![block],
         ..Change::default()
