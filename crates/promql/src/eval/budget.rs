@@ -112,6 +112,8 @@ pub(super) enum Count {
     Loaded(usize),
     /// So many samples that pass.
     Passed(usize),
+    /// So many bytes that were held at once, of what is computed ahead.
+    Held(usize),
 }
 
 /// Of a budget for what is computed ahead.
@@ -119,6 +121,26 @@ struct Ahead<'a> {
     /// Whether nobody will read it.
     abandoned: &'a dyn Fn() -> bool,
     counts: RefCell<Vec<Count>>,
+    /// Bytes that are held now and were when they were last written down.
+    noted: Cell<usize>,
+    /// The most bytes held since; 0 where they were no more than those.
+    unnoted: Cell<usize>,
+}
+
+impl Ahead<'_> {
+    fn push(&self, count: Count, memory: usize) {
+        self.note_held(memory);
+        self.counts.borrow_mut().push(count);
+    }
+
+    /// Writes down the most that was held until now.
+    fn note_held(&self, memory: usize) {
+        let unnoted = self.unnoted.take();
+        if unnoted > 0 {
+            self.counts.borrow_mut().push(Count::Held(unnoted));
+            self.noted.set(memory);
+        }
+    }
 }
 
 /// How many series may pass between two looks at the clock.
@@ -159,6 +181,8 @@ impl<'a> Budget<'a> {
             ahead: Some(Ahead {
                 abandoned,
                 counts: RefCell::default(),
+                noted: Cell::new(0),
+                unnoted: Cell::new(0),
             }),
             ..Self::new(limits, clock)
         }
@@ -230,7 +254,7 @@ impl<'a> Budget<'a> {
     pub(super) fn loaded(&self, samples: usize) -> Result<(), EvalError> {
         self.check()?;
         if let Some(ahead) = &self.ahead {
-            ahead.counts.borrow_mut().push(Count::Loaded(samples));
+            ahead.push(Count::Loaded(samples), self.memory.get());
             return Ok(());
         }
         self.series.set(self.series.get() + 1);
@@ -250,7 +274,7 @@ impl<'a> Budget<'a> {
     /// comes.
     pub(super) fn pass(&self, samples: usize) -> Result<(), EvalError> {
         if let Some(ahead) = &self.ahead {
-            ahead.counts.borrow_mut().push(Count::Passed(samples));
+            ahead.push(Count::Passed(samples), self.memory.get());
             return Ok(());
         }
         let held = self.kept_samples.get().saturating_add(samples);
@@ -271,19 +295,24 @@ impl<'a> Budget<'a> {
         match count {
             Count::Loaded(samples) => self.loaded(samples),
             Count::Passed(samples) => self.pass(samples),
+            Count::Held(bytes) => self.hold().charge(bytes),
         }
     }
 
     /// How many counts have been put off.
     pub(super) fn counted(&self) -> usize {
-        let ahead = self.ahead.as_ref();
-        ahead.map_or(0, |ahead| ahead.counts.borrow().len())
+        self.ahead.as_ref().map_or(0, |ahead| {
+            ahead.note_held(self.memory.get());
+            ahead.counts.borrow().len()
+        })
     }
 
     /// Those counts.
     pub(super) fn into_counts(self) -> Vec<Count> {
-        let ahead = self.ahead;
-        ahead.map_or_else(Vec::new, |ahead| ahead.counts.into_inner())
+        self.ahead.map_or_else(Vec::new, |ahead| {
+            ahead.note_held(self.memory.get());
+            ahead.counts.into_inner()
+        })
     }
 
     fn keep(&self, samples: usize) -> Result<(), EvalError> {
@@ -297,8 +326,14 @@ impl<'a> Budget<'a> {
         let memory = self.memory.get().saturating_add(bytes);
         self.memory.set(memory);
         self.peak.set(self.peak.get().max(memory));
+        if let Some(ahead) = &self.ahead {
+            if memory > ahead.noted.get() {
+                ahead.unnoted.set(ahead.unnoted.get().max(memory));
+            }
+            return Ok(());
+        }
         let limit = self.limits.max_memory_bytes;
-        if limit > 0 && memory > limit && self.ahead.is_none() {
+        if limit > 0 && memory > limit {
             return Err(EvalError::TooMuch(format!(
                 "query would hold more memory than allowed: the limit max_memory_per_query is \
                  {limit} bytes; aggregate, select fewer series or fewer steps, or raise the limit"
@@ -309,7 +344,11 @@ impl<'a> Budget<'a> {
 
     /// Gives bytes back.
     pub(super) fn release(&self, bytes: usize) {
-        self.memory.set(self.memory.get().saturating_sub(bytes));
+        let memory = self.memory.get().saturating_sub(bytes);
+        self.memory.set(memory);
+        if let Some(ahead) = &self.ahead {
+            ahead.noted.set(ahead.noted.get().min(memory));
+        }
     }
 
     /// Bytes held now.

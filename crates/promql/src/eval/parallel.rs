@@ -192,7 +192,7 @@ impl Evaluator<'_> {
                     .name("query-core".to_owned())
                     .spawn_scoped(scope, help);
             }
-            self.read(work, &parts, scratch, sink)
+            self.read(work, &parts, sink)
         })
     }
 
@@ -201,7 +201,6 @@ impl Evaluator<'_> {
         &self,
         work: &Work<'_>,
         parts: &Arc<Parts>,
-        scratch: usize,
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
         let mut column = Column::default();
@@ -214,11 +213,7 @@ impl Evaluator<'_> {
                     self.budget.note_ahead(parts.ahead());
                     parts.allow(self.allowed_ahead());
                     let bytes = batch.bytes();
-                    let rest = {
-                        let mut held = self.budget.hold();
-                        held.charge(scratch)?;
-                        batch.read(self, work, &mut column, sink)?
-                    };
+                    let rest = batch.read(self, work, &mut column, sink)?;
                     parts.shrink(bytes);
                     batch.clear();
                     parts.reuse(*batch);

@@ -43,6 +43,8 @@ struct Ahead {
     counts: usize,
     /// How many of the annotations.
     notes: usize,
+    /// Bytes that are held while it is handed on.
+    held: usize,
 }
 
 impl Batch {
@@ -72,7 +74,7 @@ impl Batch {
         let run = || {
             evaluator.stream(work.node, work.steps, &mut |tag, column| {
                 let notes = annotations.borrow().count();
-                let taken = batch.push(tag, column, budget.counted(), notes);
+                let taken = batch.push(tag, column, budget.counted(), notes, budget.memory());
                 parts.grow(taken);
                 Ok(())
             })
@@ -86,7 +88,14 @@ impl Batch {
     }
 
     /// Keeps a series; returns the bytes taken.
-    fn push(&mut self, tag: Tag<'_>, column: &mut Column, counts: usize, notes: usize) -> usize {
+    fn push(
+        &mut self,
+        tag: Tag<'_>,
+        column: &mut Column,
+        counts: usize,
+        notes: usize,
+        held: usize,
+    ) -> usize {
         let histograms = std::mem::take(&mut column.histograms);
         let of_histograms = |(_, h): &(u32, Arc<_>)| size_of::<(u32, usize)>() + histogram_bytes(h);
         let bytes = size_of::<Ahead>()
@@ -101,6 +110,7 @@ impl Batch {
             histograms,
             counts,
             notes,
+            held,
         });
         self.bytes += bytes;
         bytes
@@ -155,6 +165,8 @@ impl Batch {
                 name: work.name.filter(|_| series.has_name),
                 metadata: series.metadata,
             };
+            let mut held = evaluator.budget.hold();
+            held.charge(series.held)?;
             sink(tag, column)?;
         }
         catch_up(self.counts.len(), self.annotations.count())?;

@@ -364,3 +364,29 @@ fn what_is_computed_ahead_is_bounded() {
     let limited = peak(Cores::eager(4), limit);
     assert!(limited <= limit, "{limited} {alone}");
 }
+
+#[test]
+fn helpers_need_not_a_byte_more_nor_less() {
+    let options = EvalOptions::default();
+    let at_most = |max_memory_bytes| EvalLimits {
+        max_memory_bytes,
+        ..EvalLimits::default()
+    };
+    let range = QueryTime::range(100_000, 800_000, 70_000);
+    let mut compared = 0;
+    for (seed, query) in (1..).zip(QUERIES) {
+        let storage = storage(60, seed);
+        for time in [range, QueryTime::instant(400_000)] {
+            // A few are for an instant only, and one is wrong by intention.
+            let Ok(alone) = run(query, &storage, time, options, &at_most(0)) else {
+                continue;
+            };
+            let peak = alone.stats.peak_memory_bytes;
+            for limit in [peak, peak - 1, peak - peak / 50, peak - peak / 7, peak / 2] {
+                check_same(query, &storage, time, options, &at_most(limit));
+            }
+            compared += 1;
+        }
+    }
+    assert!(compared > QUERIES.len(), "{compared}");
+}
