@@ -10,11 +10,14 @@ mod azure;
 #[path = "object_storage/google.rs"]
 mod google;
 
-use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use block::bucket::{Bucket, BucketConfig, Secret, suite};
 use tests::process;
@@ -24,7 +27,7 @@ use tests::tidemark::Tidemark;
 use tests::wait;
 
 /// Waiting for what takes a moment on an idle machine.
-const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A running S3 server with one bucket.
 fn s3(folder: &Path) -> Option<S3> {
@@ -141,23 +144,42 @@ fn blocks_go_to_an_s3_server_and_are_found_again() {
     assert!(said.contains("s3://not-there"), "{said}");
 }
 
-/// Hands what comes to one address on to another, from now on.
-fn forward(from: SocketAddr, to: SocketAddr) {
+/// Hands what comes to one address on to another, from now on: but nothing while the switch that it
+/// returns is set.
+fn forward(from: SocketAddr, to: SocketAddr) -> Arc<AtomicBool> {
     let listener = TcpListener::bind(from).unwrap();
+    let hangs = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&hangs);
     thread::spawn(move || {
         for client in listener.incoming() {
             let (Ok(client), Ok(server)) = (client, TcpStream::connect(to)) else {
                 continue;
             };
-            for (mut from, mut to) in [
+            for (from, to) in [
                 (client.try_clone().unwrap(), server.try_clone().unwrap()),
                 (server, client),
             ] {
+                let hangs = Arc::clone(&hangs);
                 // A connection that breaks is the asker's to open again.
-                thread::spawn(move || drop(io::copy(&mut from, &mut to)));
+                thread::spawn(move || drop(pass_on(from, to, &hangs)));
             }
         }
     });
+    switch
+}
+
+fn pass_on(mut from: TcpStream, mut to: TcpStream, hangs: &AtomicBool) -> io::Result<()> {
+    let mut bytes = vec![0; 64 << 10];
+    loop {
+        let count = from.read(&mut bytes)?;
+        while hangs.load(Ordering::Relaxed) {
+            wait::pause(Duration::from_millis(5));
+        }
+        if count == 0 {
+            return to.shutdown(Shutdown::Write);
+        }
+        to.write_all(&bytes[..count])?;
+    }
 }
 
 #[test]
@@ -201,7 +223,7 @@ fn a_new_machine_whose_bucket_is_out_of_reach_does_not_answer_without_it() {
     let answer = ask(&second).unwrap();
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(answer.text().contains("not known yet"), "{}", answer.text());
-    forward(behind, s3.address);
+    let hangs = forward(behind, s3.address);
     let answer = wait::until("the blocks to be found", LIMIT, || {
         let answer = ask(&second).unwrap();
         (answer.status == 200).then_some(answer)
@@ -211,5 +233,18 @@ fn a_new_machine_whose_bucket_is_out_of_reach_does_not_answer_without_it() {
     // From here on it is known, whether the bucket is there or not.
     second.kill();
     second.restart();
+    // A bucket that hangs holds up who asks no longer than he waits, and no thread either.
+    hangs.store(true, Ordering::Relaxed);
+    let pairs = [("query", "m"), ("timeout", "300ms")];
+    let answer = second.query_api(None).get("/api/v1/query", &pairs).unwrap();
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.text().contains("timed out"), "{}", answer.text());
+    wait::until("the query to end", LIMIT, || {
+        let metrics = second.get("/metrics").text();
+        metrics
+            .contains("tidemark_query_queries_running 0")
+            .then_some(())
+    });
+    hangs.store(false, Ordering::Relaxed);
     assert_eq!(ask(&second).unwrap().status, 200);
 }

@@ -20,6 +20,7 @@ pub mod write;
 pub mod validate;
 pub mod select;
 pub mod skipped;
+pub mod asker;
 pub mod chunk;
 
 pub use error::ErrorKind;

@@ -24,6 +24,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use http::request::Parts;
 use http::{HeaderMap, header};
+use model::asker;
 use model::limits::Limits;
 use model::select::LookupBounds;
 use model::tenant::TenantId;
@@ -217,7 +218,9 @@ impl Api {
         };
         let receiver = self.pool.run(move || {
             let _turn = turn;
-            job.finish(work(&job)?)
+            let cancel = job.cancel.clone();
+            let has_gone = move || cancel.is_canceled();
+            asker::work_for(Some(Arc::new(has_gone)), || job.finish(work(&job)?))
         });
         match tokio::time::timeout_at(deadline, receiver).await {
             Err(_) => Err(late("expression evaluation")),

@@ -2,10 +2,11 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use model::asker;
 use model::error::ErrorKind;
 use object_store::path::Path;
 use tokio::time::Instant;
@@ -16,6 +17,9 @@ use super::{Bucket, BucketError, Inner, Operation};
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often to see whether the asker of a request still waits.
+const LOOK_AFTER_ASKER: Duration = Duration::from_millis(50);
 
 /// Why a try failed.
 #[derive(Debug)]
@@ -99,10 +103,10 @@ impl Bucket {
         let path: Path = self.inner.prefix.parts().chain(path.parts()).collect();
         let inner = Arc::clone(&self.inner);
         let (answer, answered) = mpsc::sync_channel(1);
-        let key = key.to_owned();
+        let owned = key.to_owned();
         let run = async move {
             let done = inner
-                .attempts(timeout, operation, &key, path, request)
+                .attempts(timeout, operation, &owned, path, request)
                 .await;
             // Whoever asked waits for exactly this.
             drop(answer.send(done));
@@ -110,11 +114,29 @@ impl Bucket {
         let Some(runtime) = &self.runtime else {
             return Err(BucketError::config("the bucket is closed".to_owned()));
         };
-        runtime.spawn(run);
-        answered
-            .recv()
-            .unwrap_or_else(|_| Err(BucketError::config("a request was lost".to_owned())))
+        let task = runtime.spawn(run);
+        let Some(has_gone) = asker::current() else {
+            return answered.recv().unwrap_or_else(|_| Err(lost()));
+        };
+        loop {
+            match answered.recv_timeout(LOOK_AFTER_ASKER) {
+                Ok(done) => return done,
+                Err(RecvTimeoutError::Disconnected) => return Err(lost()),
+                Err(RecvTimeoutError::Timeout) if has_gone() => {
+                    task.abort();
+                    let what = "nobody waits for it any more";
+                    let bucket = &self.inner.described;
+                    let kind = ErrorKind::Unavailable;
+                    return Err(BucketError::of(kind, bucket, operation, key, what));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
     }
+}
+
+fn lost() -> BucketError {
+    BucketError::config("a request was lost".to_owned())
 }
 
 impl Inner {

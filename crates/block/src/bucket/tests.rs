@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use model::asker;
 use model::error::ErrorKind;
 use model::quantity::DurationMs;
 use object_store::memory::InMemory;
@@ -112,4 +113,27 @@ fn neighbours_are_fetched_together() {
         [0..long, long..long + 1]
     );
     assert!(coalesce(&[]).is_empty());
+}
+
+#[test]
+fn a_request_ends_when_nobody_waits_for_it() {
+    let store = FaultyStore::new(Arc::new(InMemory::new()));
+    let config = BucketConfig {
+        timeout: DurationMs(3_600_000),
+        max_concurrency: 1,
+        ..BucketConfig::default()
+    };
+    let bucket = Bucket::with_store(Arc::clone(&store) as _, &config).unwrap();
+    bucket.put("key", Bytes::from_static(b"value")).unwrap();
+    store.fail(&[(0, Fault::Hang)]);
+    // It has come to the store when the asker goes.
+    let asked = Arc::clone(&store);
+    let has_gone = move || asked.requests() == 1;
+    let error = asker::work_for(Some(Arc::new(has_gone)), || bucket.get("key", 10)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("nobody waits"), "{error}");
+    // Its turn is free again, and who does wait gets an answer.
+    let waits = || bucket.get("key", 10);
+    let answer = asker::work_for(Some(Arc::new(|| false)), waits);
+    assert_eq!(answer.unwrap(), "value");
 }

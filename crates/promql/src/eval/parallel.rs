@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::Builder;
 
+use model::asker;
 use model::select::{SeriesSamples, SeriesSet};
 use model::time::Clock;
 
@@ -181,11 +182,15 @@ impl Evaluator<'_> {
         parts.grow(lent.count() * (scratch + BYTES_PER_STEP * work.steps.count));
         std::thread::scope(|scope| {
             let _reader = parts.reader();
+            let asker = asker::current();
             for _ in 0..lent.count() {
+                let asker = asker.clone();
                 let help = || {
-                    while let Some((at, set)) = parts.take() {
-                        parts.done(at, Batch::compute(work, &parts, set));
-                    }
+                    asker::work_for(asker, || {
+                        while let Some((at, set)) = parts.take() {
+                            parts.done(at, Batch::compute(work, &parts, set));
+                        }
+                    });
                 };
                 // Without it the others have more to do, and that is all.
                 let _ = Builder::new()
