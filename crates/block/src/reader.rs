@@ -140,7 +140,7 @@ impl Block {
     }
 
     /// As [`Self::select`], for so many sets that are read in step: up to some 60 of them hold together
-    /// no more memory than one would, beyond each adds about half a megabyte.
+    /// no more memory than one would, beyond each adds about 100 KB.
     ///
     /// # Errors
     /// As of [`Self::select`].

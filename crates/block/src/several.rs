@@ -14,16 +14,23 @@ use model::time::TimeRange;
 use crate::merge::{NoSeries, merge};
 use crate::reader::Block;
 
+/// Blocks that are opened one by one as they are asked for. A look-up lets go of each before it
+/// comes to the next.
+pub trait Opening: IntoIterator<Item = Result<Arc<Block>, SelectError>> {}
+
+impl<T: IntoIterator<Item = Result<Arc<Block>, SelectError>>> Opening for T {}
+
 /// The series of blocks that match, each once. Those of several blocks, or with all labels, come
 /// sorted by name, then by all labels.
 ///
 /// # Errors
 /// Where a block is damaged or out of reach, or more is selected than allowed.
 pub fn select(
-    blocks: &[Arc<Block>],
+    blocks: impl Opening,
     request: &SelectRequest,
 ) -> Result<Box<dyn SeriesSet>, SelectError> {
-    if let [only] = blocks {
+    let blocks: Vec<Arc<Block>> = blocks.into_iter().collect::<Result<_, _>>()?;
+    if let [only] = blocks.as_slice() {
         let set = only.select(request).inspect_err(|error| only.note(error));
         return Ok(match set {
             Ok(set) => going_on(set, &request.skipped, name_of(only)),
@@ -38,7 +45,7 @@ pub fn select(
         ..request.clone()
     };
     let mut sets = Vec::with_capacity(blocks.len());
-    for block in blocks {
+    for block in &blocks {
         let set = block.select_among(&whole, blocks.len());
         match set.inspect_err(|error| block.note(error)) {
             Ok(set) => sets.push(going_on(set, &request.skipped, name_of(block))),
@@ -107,7 +114,7 @@ impl SeriesSet for GoingOn {
 /// # Errors
 /// As of [`select`].
 pub fn series(
-    blocks: &[Arc<Block>],
+    blocks: impl Opening,
     sets: &[Vec<Matcher>],
     bounds: &LookupBounds,
 ) -> Result<Vec<Labels>, SelectError> {
@@ -131,7 +138,7 @@ pub fn series(
 /// # Errors
 /// As of [`select`].
 pub fn label_names(
-    blocks: &[Arc<Block>],
+    blocks: impl Opening,
     sets: &[Vec<Matcher>],
     bounds: &LookupBounds,
 ) -> Result<Vec<String>, SelectError> {
@@ -148,7 +155,7 @@ pub fn label_names(
 /// # Errors
 /// As of [`select`].
 pub fn label_values(
-    blocks: &[Arc<Block>],
+    blocks: impl Opening,
     name: &str,
     sets: &[Vec<Matcher>],
     bounds: &LookupBounds,
@@ -172,7 +179,7 @@ pub fn label_values(
 /// # Errors
 /// As of [`select`].
 pub fn exemplars(
-    blocks: &[Arc<Block>],
+    blocks: impl Opening,
     sets: &[Vec<Matcher>],
     range: TimeRange,
     bounds: &LookupBounds,
@@ -192,22 +199,23 @@ pub fn exemplars(
 }
 
 fn each(
-    blocks: &[Arc<Block>],
+    blocks: impl Opening,
     sets: &[Vec<Matcher>],
     bounds: &LookupBounds,
     mut look: impl FnMut(&Block, &[Matcher]) -> Result<(), SelectError>,
 ) -> Result<(), SelectError> {
     for block in blocks {
+        let block = block?;
         bounds.go_on()?;
         let none: &[Matcher] = &[];
         let all = sets.is_empty().then_some(none);
         let mut looks = sets.iter().map(Vec::as_slice).chain(all);
-        let looked = looks.try_for_each(|matchers| look(block, matchers));
+        let looked = looks.try_for_each(|matchers| look(&block, matchers));
         if let Err(error) = looked {
             block.note(&error);
             // Who waits no more is told so.
             bounds.go_on()?;
-            bounds.skipped.go_on(name_of(block), error)?;
+            bounds.skipped.go_on(name_of(&block), error)?;
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use block::{Block, several};
+use block::several::{self, Opening};
 use model::error::ErrorKind;
 use model::exemplar::Exemplar;
 use model::labels::Labels;
@@ -38,12 +38,9 @@ impl Copies {
         }
     }
 
-    fn read<T>(
-        &self,
-        read: impl FnOnce(&[Arc<Block>]) -> Result<T, SelectError>,
-    ) -> Result<T, SelectError> {
-        let blocks = self.blocks.iter().map(|one| Arc::clone(&one.block));
-        read(&blocks.collect::<Vec<_>>()).map_err(|error| self.look_into(error))
+    /// They are open all the time.
+    fn opened(&self) -> impl Opening {
+        self.blocks.iter().map(|one| Ok(Arc::clone(&one.block)))
     }
 }
 
@@ -121,7 +118,8 @@ impl BlockReadService for Ingester {
             skipped: Skipped::default(),
             ..request.clone()
         };
-        let set = copies.read(|blocks| several::select(blocks, request))?;
+        let set = several::select(copies.opened(), request);
+        let set = set.map_err(|error| copies.look_into(error))?;
         Ok(Box::new(CopiesSet { set, copies }))
     }
 
@@ -132,8 +130,9 @@ impl BlockReadService for Ingester {
         request: &LookupRequest,
     ) -> Result<Vec<Labels>, SelectError> {
         let (sets, bounds) = (&request.matcher_sets, &whole(&request.bounds));
-        self.copies(tenant, blocks)?
-            .read(|blocks| several::series(blocks, sets, bounds))
+        let copies = self.copies(tenant, blocks)?;
+        let found = several::series(copies.opened(), sets, bounds);
+        found.map_err(|error| copies.look_into(error))
     }
 
     fn label_names(
@@ -143,8 +142,9 @@ impl BlockReadService for Ingester {
         request: &LookupRequest,
     ) -> Result<Vec<String>, SelectError> {
         let (sets, bounds) = (&request.matcher_sets, &whole(&request.bounds));
-        self.copies(tenant, blocks)?
-            .read(|blocks| several::label_names(blocks, sets, bounds))
+        let copies = self.copies(tenant, blocks)?;
+        let found = several::label_names(copies.opened(), sets, bounds);
+        found.map_err(|error| copies.look_into(error))
     }
 
     fn label_values(
@@ -155,8 +155,9 @@ impl BlockReadService for Ingester {
         request: &LookupRequest,
     ) -> Result<Vec<String>, SelectError> {
         let (sets, bounds) = (&request.matcher_sets, &whole(&request.bounds));
-        self.copies(tenant, blocks)?
-            .read(|blocks| several::label_values(blocks, name, sets, bounds))
+        let copies = self.copies(tenant, blocks)?;
+        let found = several::label_values(copies.opened(), name, sets, bounds);
+        found.map_err(|error| copies.look_into(error))
     }
 
     fn exemplars(
@@ -166,7 +167,8 @@ impl BlockReadService for Ingester {
         request: &LookupRequest,
     ) -> Result<Vec<(Labels, Vec<Exemplar>)>, SelectError> {
         let (sets, bounds) = (&request.matcher_sets, &whole(&request.bounds));
-        self.copies(tenant, blocks)?
-            .read(|blocks| several::exemplars(blocks, sets, request.range, bounds))
+        let copies = self.copies(tenant, blocks)?;
+        let found = several::exemplars(copies.opened(), sets, request.range, bounds);
+        found.map_err(|error| copies.look_into(error))
     }
 }

@@ -12,6 +12,7 @@ use model::tenant::TenantId;
 use model::time::Clock;
 
 use crate::cache::PageCache;
+use crate::open::Taken;
 use crate::quarantine::Quarantine;
 
 /// The files of one block.
@@ -21,6 +22,8 @@ pub(crate) struct CachedFiles {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tenant: TenantId,
     pub(crate) block: String,
+    /// What the open block takes.
+    pub(crate) _taken: Taken,
 }
 
 impl CachedFiles {

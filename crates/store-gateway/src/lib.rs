@@ -36,6 +36,9 @@ use open::OpenBlocks;
 pub struct Config {
     /// Memory for the footers and page indexes of blocks.
     pub index_cache: ByteSize,
+    /// Memory that these and the queries that read the blocks may take together; a query that would
+    /// take more than half of it is refused.
+    pub max_open_memory: ByteSize,
     /// Memory for pages.
     pub page_cache: ByteSize,
     /// Disk for pages; 0: none.
@@ -48,6 +51,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             index_cache: ByteSize(128 << 20),
+            max_open_memory: ByteSize(2 << 30),
             page_cache: ByteSize(256 << 20),
             disk_cache: ByteSize(0),
             cache_dir: PathBuf::new(),
@@ -78,29 +82,27 @@ pub struct Deps {
 pub fn start(config: &Config, deps: Deps) -> Result<Arc<StoreGateway>, CacheError> {
     let pages = PageCache::open(config, deps.catalogs.bucket(), deps.decoded)?;
     Ok(Arc::new(StoreGateway {
-        open: OpenBlocks::new(config.index_cache.0, Arc::new(pages), deps.clock),
+        open: OpenBlocks::new(config, Arc::new(pages), deps.clock),
         catalogs: deps.catalogs,
     }))
 }
 
 impl StoreGateway {
-    /// Opens blocks, or finds them open.
+    /// Opens blocks, or finds them open, one by one.
     fn blocks(
         &self,
         tenant: &TenantId,
         ids: &[String],
         skipped: &Skipped,
-    ) -> Result<Vec<Arc<Block>>, SelectError> {
-        let mut blocks = Vec::with_capacity(ids.len());
-        for id in ids {
-            match self.open.get(&self.catalogs, tenant, id) {
-                Ok(block) => blocks.push(block),
-                Err(error) => {
-                    skipped.go_on(format_args!("block {id} of tenant {tenant}"), error)?;
-                }
-            }
-        }
-        Ok(blocks)
+    ) -> impl Iterator<Item = Result<Arc<Block>, SelectError>> {
+        let open = move |id: &String| {
+            let opened = self.open.get(&self.catalogs, tenant, id);
+            opened.map(Some).or_else(|error| {
+                skipped.go_on(format_args!("block {id} of tenant {tenant}"), error)?;
+                Ok(None)
+            })
+        };
+        ids.iter().filter_map(move |id| open(id).transpose())
     }
 
     /// Writes its counters in the text format of Prometheus.
@@ -120,7 +122,15 @@ impl BlockReadService for StoreGateway {
         blocks: &[String],
         request: &SelectRequest,
     ) -> Result<Box<dyn SeriesSet>, SelectError> {
-        several::select(&self.blocks(tenant, blocks, &request.skipped)?, request)
+        let mut taken = 0;
+        let blocks = self.blocks(tenant, blocks, &request.skipped);
+        let blocks = blocks.map(|block| {
+            let block = block?;
+            taken += open::bytes_of_read(block.meta());
+            self.open.may_take(taken, tenant)?;
+            Ok(block)
+        });
+        several::select(blocks, request)
     }
 
     fn series(
@@ -129,8 +139,8 @@ impl BlockReadService for StoreGateway {
         blocks: &[String],
         request: &LookupRequest,
     ) -> Result<Vec<Labels>, SelectError> {
-        let blocks = self.blocks(tenant, blocks, &request.bounds.skipped)?;
-        several::series(&blocks, &request.matcher_sets, &request.bounds)
+        let blocks = self.blocks(tenant, blocks, &request.bounds.skipped);
+        several::series(blocks, &request.matcher_sets, &request.bounds)
     }
 
     fn label_names(
@@ -139,8 +149,8 @@ impl BlockReadService for StoreGateway {
         blocks: &[String],
         request: &LookupRequest,
     ) -> Result<Vec<String>, SelectError> {
-        let blocks = self.blocks(tenant, blocks, &request.bounds.skipped)?;
-        several::label_names(&blocks, &request.matcher_sets, &request.bounds)
+        let blocks = self.blocks(tenant, blocks, &request.bounds.skipped);
+        several::label_names(blocks, &request.matcher_sets, &request.bounds)
     }
 
     fn label_values(
@@ -150,8 +160,8 @@ impl BlockReadService for StoreGateway {
         name: &str,
         request: &LookupRequest,
     ) -> Result<Vec<String>, SelectError> {
-        let blocks = self.blocks(tenant, blocks, &request.bounds.skipped)?;
-        several::label_values(&blocks, name, &request.matcher_sets, &request.bounds)
+        let blocks = self.blocks(tenant, blocks, &request.bounds.skipped);
+        several::label_values(blocks, name, &request.matcher_sets, &request.bounds)
     }
 
     fn exemplars(
@@ -160,9 +170,9 @@ impl BlockReadService for StoreGateway {
         blocks: &[String],
         request: &LookupRequest,
     ) -> Result<Vec<(Labels, Vec<Exemplar>)>, SelectError> {
-        let blocks = self.blocks(tenant, blocks, &request.bounds.skipped)?;
+        let blocks = self.blocks(tenant, blocks, &request.bounds.skipped);
         several::exemplars(
-            &blocks,
+            blocks,
             &request.matcher_sets,
             request.range,
             &request.bounds,

@@ -1,7 +1,9 @@
 //! The blocks whose footers and page indexes are in memory.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
 
 use block::catalog::{Catalogs, block_key};
 use block::{Block, BlockFiles, BlockMeta};
@@ -11,6 +13,7 @@ use model::tenant::TenantId;
 use model::time::Clock;
 use parking_lot::Mutex;
 
+use crate::Config;
 use crate::cache::PageCache;
 use crate::files::CachedFiles;
 use crate::quarantine::Quarantine;
@@ -23,36 +26,112 @@ const BLOCK_BYTES: u64 = 32 << 10;
 /// The longest `meta.json` that is fetched, in bytes.
 const MAX_META_BYTES: u64 = 16 << 20;
 
-/// Open blocks, as many as there is room for; the one that was not used for longest goes first.
+/// What a select takes in memory for each block, beside, in bytes: a batch of samples, timelines and
+/// labels.
+const SELECT_BYTES: u64 = 128 << 10;
+
+/// Open blocks: those that are read, and as many more as there is room for; of these, the one that
+/// was not used for longest goes first.
 pub(crate) struct OpenBlocks {
     pub(crate) pages: Arc<PageCache>,
     quarantine: Arc<Quarantine>,
     clock: Arc<dyn Clock>,
-    limit_bytes: u64,
+    /// What all open blocks may take.
+    limit: u64,
+    /// What they take.
+    taken: Arc<AtomicU64>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     blocks: HashMap<(TenantId, String), Held>,
-    bytes: u64,
+    kept_bytes: u64,
+    /// How many these may be.
+    kept_limit: u64,
     clock: u64,
 }
 
 struct Held {
-    block: Arc<Block>,
+    /// Alive as long as anybody reads it, or it is kept.
+    block: Weak<Block>,
+    kept: Option<Arc<Block>>,
     bytes: u64,
     used: u64,
 }
 
+/// What an open block takes of the memory that all have; given back when dropped.
+pub(crate) struct Taken {
+    of: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.of.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+/// What an open block takes in memory, about.
+fn bytes_of(meta: &BlockMeta) -> u64 {
+    let tails = meta.files.iter().map(|file| file.size - file.tail_offset);
+    tails.sum::<u64>() * BYTES_PER_TAIL_BYTE + BLOCK_BYTES
+}
+
+/// What a select of an open block takes, with the block, about.
+pub(crate) fn bytes_of_read(meta: &BlockMeta) -> u64 {
+    bytes_of(meta) + SELECT_BYTES
+}
+
+impl State {
+    /// A block that is open, used now.
+    fn find(&mut self, key: &(TenantId, String)) -> Option<Arc<Block>> {
+        self.clock += 1;
+        let now = self.clock;
+        let held = self.blocks.get_mut(key)?;
+        let block = held.block.upgrade()?;
+        held.used = now;
+        if held.kept.is_none() {
+            held.kept = Some(Arc::clone(&block));
+            self.kept_bytes += held.bytes;
+            self.fit();
+        }
+        Some(block)
+    }
+
+    /// Lets go of what is kept beyond the limit.
+    fn fit(&mut self) {
+        while self.kept_bytes > self.kept_limit && self.let_go(false) {}
+    }
+
+    /// Lets go of the kept block that was not used for longest, of those nobody reads or of all.
+    /// `false`: there is none.
+    fn let_go(&mut self, idle_only: bool) -> bool {
+        let kept = self.blocks.iter_mut().filter(|(_, held)| {
+            let readers = held.kept.as_ref().map(|block| Arc::strong_count(block) - 1);
+            readers.is_some_and(|readers| !idle_only || readers == 0)
+        });
+        let Some((_, oldest)) = kept.min_by_key(|(_, held)| held.used) else {
+            return false;
+        };
+        oldest.kept = None;
+        self.kept_bytes -= oldest.bytes;
+        true
+    }
+}
+
 impl OpenBlocks {
-    pub(crate) fn new(limit_bytes: u64, pages: Arc<PageCache>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(config: &Config, pages: Arc<PageCache>, clock: Arc<dyn Clock>) -> Self {
         Self {
             pages,
             quarantine: Arc::default(),
             clock,
-            limit_bytes,
-            state: Mutex::default(),
+            limit: config.max_open_memory.0,
+            taken: Arc::default(),
+            state: Mutex::new(State {
+                kept_limit: config.index_cache.0,
+                ..State::default()
+            }),
         }
     }
 
@@ -64,7 +143,25 @@ impl OpenBlocks {
     /// How many blocks are open, and what they take, about.
     pub(crate) fn size(&self) -> (usize, u64) {
         let state = self.state.lock();
-        (state.blocks.len(), state.bytes)
+        let alive = |held: &&Held| held.block.strong_count() > 0;
+        let open = state.blocks.values().filter(alive).count();
+        (open, self.taken.load(Relaxed))
+    }
+
+    /// Whether one read may take so much.
+    pub(crate) fn may_take(&self, bytes: u64, tenant: &TenantId) -> Result<(), SelectError> {
+        if bytes <= self.limit / 2 {
+            return Ok(());
+        }
+        Err(SelectError {
+            kind: ErrorKind::TooMany,
+            message: format!(
+                "the query reads so many blocks of tenant {tenant} that they take more than half \
+                 of store_gateway.max_open_memory, which is {} bytes; ask for a shorter range, \
+                 with matchers that name the metric, or raise it",
+                self.limit
+            ),
+        })
     }
 
     /// A block of a tenant, opened where it is not. One that is known to be damaged is an error.
@@ -76,19 +173,13 @@ impl OpenBlocks {
     ) -> Result<Arc<Block>, SelectError> {
         self.quarantine.check(tenant, id, self.clock.now_ms())?;
         let key = (tenant.clone(), id.to_owned());
-        {
-            let mut state = self.state.lock();
-            state.clock += 1;
-            let now = state.clock;
-            if let Some(held) = state.blocks.get_mut(&key) {
-                held.used = now;
-                return Ok(Arc::clone(&held.block));
-            }
+        if let Some(block) = self.state.lock().find(&key) {
+            return Ok(block);
         }
         let meta = self.find_meta(catalogs, tenant, id)?;
-        let tails = meta.files.iter().map(|file| file.size - file.tail_offset);
-        let bytes = tails.sum::<u64>() * BYTES_PER_TAIL_BYTE + BLOCK_BYTES;
+        let bytes = bytes_of(&meta);
         let files = Arc::new(CachedFiles {
+            _taken: self.take(bytes, tenant, id)?,
             pages: Arc::clone(&self.pages),
             quarantine: Arc::clone(&self.quarantine),
             clock: Arc::clone(&self.clock),
@@ -103,27 +194,51 @@ impl OpenBlocks {
             }
             error
         })?);
-        self.hold(key, Arc::clone(&block), bytes);
-        Ok(block)
+        Ok(self.hold(key, block, bytes))
     }
 
-    fn hold(&self, key: (TenantId, String), block: Arc<Block>, bytes: u64) {
+    /// Takes memory for a block that is to be opened, if need be from blocks that nobody reads.
+    fn take(&self, bytes: u64, tenant: &TenantId, id: &str) -> Result<Taken, SelectError> {
+        let taken = Taken {
+            of: Arc::clone(&self.taken),
+            bytes,
+        };
+        let mut all = self.taken.fetch_add(bytes, Relaxed) + bytes;
+        while all > self.limit && self.state.lock().let_go(true) {
+            all = self.taken.load(Relaxed);
+        }
+        if all <= self.limit {
+            return Ok(taken);
+        }
+        Err(SelectError {
+            kind: ErrorKind::Unavailable,
+            message: format!(
+                "block {id} of tenant {tenant} can't be opened for {bytes} bytes: with it, the \
+                 blocks that queries read now take {all} of the {} bytes of \
+                 store_gateway.max_open_memory; ask again, for a shorter range, or raise it",
+                self.limit
+            ),
+        })
+    }
+
+    /// Keeps a block, unless another has opened it meanwhile; returns the one that is kept.
+    fn hold(&self, key: (TenantId, String), block: Arc<Block>, bytes: u64) -> Arc<Block> {
         let mut state = self.state.lock();
-        let used = state.clock;
-        let held = Held { block, bytes, used };
-        state.bytes += bytes;
-        if let Some(before) = state.blocks.insert(key, held) {
-            state.bytes -= before.bytes;
+        if let Some(block) = state.find(&key) {
+            return block;
         }
-        while state.bytes > self.limit_bytes && state.blocks.len() > 1 {
-            let oldest = state.blocks.iter().min_by_key(|(_, held)| held.used);
-            let Some(key) = oldest.map(|(key, _)| key.clone()) else {
-                return;
-            };
-            if let Some(gone) = state.blocks.remove(&key) {
-                state.bytes -= gone.bytes;
-            }
-        }
+        // As good a moment as any to forget those that are gone.
+        state.blocks.retain(|_, held| held.block.strong_count() > 0);
+        let held = Held {
+            block: Arc::downgrade(&block),
+            kept: Some(Arc::clone(&block)),
+            bytes,
+            used: state.clock,
+        };
+        state.blocks.insert(key, held);
+        state.kept_bytes += bytes;
+        state.fit();
+        block
     }
 
     /// What is known of a block: from the catalog, or, where it has left that since the read was

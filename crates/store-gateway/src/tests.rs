@@ -389,6 +389,7 @@ fn memory_is_bounded_and_the_disk_serves_what_it_lost() {
         page_cache: ByteSize(64 << 10),
         disk_cache: ByteSize(128 << 20),
         cache_dir: world.folder.path().join("cache"),
+        ..Config::default()
     };
     let gateway = world.gateway(&config);
     let wanted = request(&[], TimeRange::all());
@@ -407,4 +408,65 @@ fn memory_is_bounded_and_the_disk_serves_what_it_lost() {
     assert!(bytes <= 1 << 20, "{bytes} bytes of indexes");
     let pages = gateway.open.pages.memory_bytes();
     assert!(pages <= 128 << 10, "{pages} bytes of pages");
+}
+
+#[test]
+fn blocks_that_are_read_have_their_bound_too() {
+    let world = World::new();
+    let entries: Vec<_> = (0..12).map(|number| world.block(number, 8)).collect();
+    let ids: Vec<String> = entries.iter().map(|entry| entry.id().to_owned()).collect();
+    let each = open::bytes_of_read(&entries[0].meta);
+    world.commit(entries);
+    let gateway = world.gateway(&Config {
+        index_cache: ByteSize(0),
+        max_open_memory: ByteSize(each * 10),
+        ..Config::default()
+    });
+    let wanted = request(&[], TimeRange::all());
+    // One query may take half of it.
+    let error = read(&gateway, &ids, &wanted).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::TooMany, "{error}");
+    assert!(error.message.contains("max_open_memory"), "{error}");
+    assert_eq!(gateway.open.size(), (0, 0));
+    assert_eq!(read(&gateway, &ids[..4], &wanted).unwrap(), (8, 8 * 480));
+    // A look-up has but one open at a time.
+    let lookup = LookupRequest {
+        matcher_sets: Vec::new(),
+        range: TimeRange::all(),
+        limit: 0,
+        bounds: LookupBounds::default(),
+    };
+    assert_eq!(gateway.series(&tenant(), &ids, &lookup).unwrap().len(), 8);
+    assert_eq!(gateway.open.size(), (0, 0));
+    // Queries that read the same blocks share them.
+    let same = (0..20).map(|_| gateway.select(&tenant(), &ids[..4], &wanted).unwrap());
+    let same: Vec<_> = same.collect();
+    assert_eq!(gateway.open.size().0, 4);
+    drop(same);
+    assert_eq!(gateway.open.size(), (0, 0));
+    // What all take together is bounded, and blocks that nobody reads make room.
+    let limit = each * 5 / 2;
+    let gateway = world.gateway(&Config {
+        index_cache: ByteSize(limit),
+        max_open_memory: ByteSize(limit),
+        ..Config::default()
+    });
+    for id in &ids {
+        assert_eq!(
+            read(&gateway, std::slice::from_ref(id), &wanted).unwrap().0,
+            8
+        );
+        assert!(gateway.open.size().1 <= limit);
+    }
+    let mut sets = Vec::new();
+    let error = ids.iter().find_map(|id| {
+        let set = gateway.select(&tenant(), std::slice::from_ref(id), &wanted);
+        set.map(|set| sets.push(set)).err()
+    });
+    let error = error.unwrap();
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+    assert!(error.message.contains("max_open_memory"), "{error}");
+    assert!(sets.len() > 1 && gateway.open.size().1 <= limit);
+    drop(sets);
+    assert_eq!(read(&gateway, &ids[..1], &wanted).unwrap().0, 8);
 }

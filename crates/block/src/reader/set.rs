@@ -27,7 +27,7 @@ const MAX_HELD_TIMESTAMPS: usize = 4 << 20;
 /// Timelines of a block are kept for other selects where, on average, so many series share one.
 const SHARED_BY: u64 = 2;
 /// How many each set may keep at least.
-const LEAST_HELD_TIMESTAMPS: usize = 64 << 10;
+const LEAST_HELD_TIMESTAMPS: usize = 8 << 10;
 
 /// Yields the series of a plan.
 pub(super) struct BlockSeriesSet {

@@ -148,6 +148,11 @@ const KEYS: &[(&str, &str)] = &[
         "store_gateway.index_cache",
         "Memory for footers and page indexes of blocks.",
     ),
+    (
+        "store_gateway.max_open_memory",
+        "Memory that these and the queries that read the blocks may take together; a query that \
+         would take more than half of it is refused.",
+    ),
     ("store_gateway.page_cache", "Memory for pages of blocks."),
     (
         "store_gateway.disk_cache",
