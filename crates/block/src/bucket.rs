@@ -34,6 +34,7 @@ pub use config::{BucketConfig, Secret};
 use counters::Counters;
 pub use counters::Operation;
 pub use error::BucketError;
+pub(crate) use request::waits;
 
 /// Ranges with no more than this between them are fetched by one request, in bytes.
 const COALESCE_BYTES: u64 = 256 << 10;

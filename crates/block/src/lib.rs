@@ -16,6 +16,7 @@ mod timeline;
 mod table;
 mod writer;
 mod reader;
+mod at_once;
 pub mod merge;
 pub mod several;
 pub mod bucket;

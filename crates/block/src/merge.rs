@@ -8,6 +8,7 @@ use model::labels::Labels;
 use model::select::{HistogramPoint, SelectError, SeriesSamples, SeriesSet};
 use model::time::TimestampMs;
 
+use crate::at_once::at_once;
 use crate::writer::SortKey;
 
 /// Merges sets whose series all come with all labels, sorted by [`SortKey`]. Where several have a
@@ -92,9 +93,12 @@ impl SeriesSet for Merged {
         samples.clear();
         if !self.begun {
             self.begun = true;
-            for source in 0..self.sources.len() {
-                self.advance(source)?;
-            }
+            let first = |source: &mut Source| source.set.next(&mut source.samples);
+            at_once(&mut self.sources, first, |source, labels| {
+                let place = labels?.map(|labels| Reverse(Place { labels, source }));
+                self.order.extend(place);
+                Ok::<_, SelectError>(())
+            })?;
         }
         let Some(Reverse(first)) = self.order.pop() else {
             return Ok(None);

@@ -19,6 +19,7 @@ use model::labels::Labels;
 use model::matcher::Matcher;
 use model::select::{LookupBounds, SelectError, SelectRequest, SeriesSet};
 
+use crate::at_once::at_once;
 use crate::decoded::DecodedPages;
 use crate::error::{BlockError, Place};
 use crate::layout::{EXEMPLARS, POSTINGS, SAMPLES, SERIES, TIMELINES};
@@ -70,24 +71,37 @@ impl Block {
     /// As [`Self::open`].
     pub fn open_from(meta: BlockMeta, files: Arc<dyn BlockFiles>) -> Result<Self, BlockError> {
         let promoted = &meta.promoted_labels;
-        let open = |file: &str, schema: parquet::errors::Result<TableSchema>| {
+        let open = |(file, schema): (&str, parquet::errors::Result<TableSchema>)| {
             let place = Place::new(&meta.block_id, file);
             let schema = schema.map_err(|e| place.reading(e))?;
-            Table::open(
-                Arc::clone(&files),
-                place,
-                expected(&meta, file)?,
-                &schema.root,
-            )
+            let expected = expected(&meta, file)?;
+            Table::open(Arc::clone(&files), place, expected, &schema.root)
         };
-        let exemplars = meta.file(EXEMPLARS).is_some();
-        let exemplars = exemplars.then(|| open(EXEMPLARS, exemplars_schema(Vec::new())));
+        let mut wanted = vec![
+            (SAMPLES, samples_schema(Vec::new())),
+            (TIMELINES, timelines_schema(Vec::new())),
+            (SERIES, series_schema(promoted, Vec::new())),
+            (POSTINGS, postings_schema(Vec::new())),
+        ];
+        if meta.file(EXEMPLARS).is_some() {
+            wanted.push((EXEMPLARS, exemplars_schema(Vec::new())));
+        }
+        let mut tables: Vec<Option<Table>> = wanted.iter().map(|_| None).collect();
+        at_once(wanted, open, |at, table| {
+            tables[at] = Some(table?);
+            Ok::<_, BlockError>(())
+        })?;
+        let mut tables = tables.into_iter().flatten();
+        let mut next = |file: &str| {
+            let table = tables.next();
+            table.ok_or_else(|| Place::new(&meta.block_id, file).corrupt("it was not opened"))
+        };
         Ok(Self {
-            exemplars: exemplars.transpose()?,
-            samples: open(SAMPLES, samples_schema(Vec::new()))?,
-            timelines: open(TIMELINES, timelines_schema(Vec::new()))?,
-            series: open(SERIES, series_schema(promoted, Vec::new()))?,
-            postings: open(POSTINGS, postings_schema(Vec::new()))?,
+            samples: next(SAMPLES)?,
+            timelines: next(TIMELINES)?,
+            series: next(SERIES)?,
+            postings: next(POSTINGS)?,
+            exemplars: tables.next(),
             meta,
         })
     }

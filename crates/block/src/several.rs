@@ -11,48 +11,185 @@ use model::select::{
 };
 use model::time::TimeRange;
 
-use crate::merge::{NoSeries, merge};
+use crate::at_once::at_once;
+use crate::merge::merge;
 use crate::reader::Block;
 
-/// Blocks that are opened one by one as they are asked for. A look-up lets go of each before it
-/// comes to the next.
-pub trait Opening: IntoIterator<Item = Result<Arc<Block>, SelectError>> {}
+/// Blocks of a tenant, each opened when it is come to. Where that waits for the bucket, several are
+/// opened and read at once.
+pub struct Several<'b, T, F> {
+    blocks: &'b [T],
+    open: F,
+}
 
-impl<T: IntoIterator<Item = Result<Arc<Block>, SelectError>>> Opening for T {}
-
-/// The series of blocks that match, each once. Those of several blocks, or with all labels, come
-/// sorted by name, then by all labels.
-///
-/// # Errors
-/// Where a block is damaged or out of reach, or more is selected than allowed.
-pub fn select(
-    blocks: impl Opening,
-    request: &SelectRequest,
-) -> Result<Box<dyn SeriesSet>, SelectError> {
-    let blocks: Vec<Arc<Block>> = blocks.into_iter().collect::<Result<_, _>>()?;
-    if let [only] = blocks.as_slice() {
-        let set = only.select(request).inspect_err(|error| only.note(error));
-        return Ok(match set {
-            Ok(set) => going_on(set, &request.skipped, name_of(only)),
-            Err(error) => {
-                request.skipped.go_on(name_of(only), error)?;
-                Box::new(NoSeries)
-            }
-        });
+impl<'b, T, F> Several<'b, T, F>
+where
+    T: Sync,
+    F: Fn(&T) -> Result<Option<Arc<Block>>, SelectError> + Sync,
+{
+    /// Blocks by whatever `open` needs to find them; it says `None` of one that is left out.
+    pub fn new(blocks: &'b [T], open: F) -> Self {
+        Self { blocks, open }
     }
-    let whole = SelectRequest {
-        labels: LabelsNeeded::All,
-        ..request.clone()
-    };
-    let mut sets = Vec::with_capacity(blocks.len());
-    for block in &blocks {
-        let set = block.select_among(&whole, blocks.len());
-        match set.inspect_err(|error| block.note(error)) {
-            Ok(set) => sets.push(going_on(set, &request.skipped, name_of(block))),
-            Err(error) => request.skipped.go_on(name_of(block), error)?,
+
+    /// The series that match, each once. Those of several blocks, or with all labels, come sorted
+    /// by name, then by all labels.
+    ///
+    /// # Errors
+    /// Where a block is damaged or out of reach, or more is selected than allowed.
+    pub fn select(&self, request: &SelectRequest) -> Result<Box<dyn SeriesSet>, SelectError> {
+        let together = self.blocks.len();
+        let mut request = request.clone();
+        if together > 1 {
+            request.labels = LabelsNeeded::All;
         }
+        let select = |one: &T| -> Result<Option<Box<dyn SeriesSet>>, SelectError> {
+            let Some(block) = (self.open)(one)? else {
+                return Ok(None);
+            };
+            let set = block.select_among(&request, together);
+            match set.inspect_err(|error| block.note(error)) {
+                Ok(set) => Ok(Some(going_on(set, &request.skipped, name_of(&block)))),
+                Err(error) => {
+                    request.skipped.go_on(name_of(&block), error)?;
+                    Ok(None)
+                }
+            }
+        };
+        let mut sets: Vec<_> = self.blocks.iter().map(|_| None).collect();
+        at_once(self.blocks, select, |at, set| {
+            sets[at] = set?;
+            Ok::<_, SelectError>(())
+        })?;
+        Ok(merge(sets.into_iter().flatten().collect()))
     }
-    Ok(merge(sets))
+
+    /// The label sets that satisfy any of the sets of matchers (no set: all), sorted.
+    ///
+    /// # Errors
+    /// As of [`Self::select`].
+    pub fn series(
+        &self,
+        sets: &[Vec<Matcher>],
+        bounds: &LookupBounds,
+    ) -> Result<Vec<Labels>, SelectError> {
+        let mut found = BTreeSet::new();
+        let mut bytes = 0;
+        let look = |block: &Block, matchers: &[Matcher]| block.series(matchers, bounds);
+        self.each(sets, bounds, look, |_, series| {
+            for labels in series {
+                let size = labels.heap_bytes();
+                if found.insert(labels) {
+                    bytes += size;
+                }
+            }
+            bounds.series(found.len() as u64)?;
+            bounds.bytes(bytes)
+        })?;
+        Ok(found.into_iter().collect())
+    }
+
+    /// The names of the labels of matching series, sorted.
+    ///
+    /// # Errors
+    /// As of [`Self::select`].
+    pub fn label_names(
+        &self,
+        sets: &[Vec<Matcher>],
+        bounds: &LookupBounds,
+    ) -> Result<Vec<String>, SelectError> {
+        let mut found = BTreeSet::new();
+        let look = |block: &Block, matchers: &[Matcher]| block.label_names(matchers, bounds);
+        self.each(sets, bounds, look, |_, names| {
+            found.extend(names);
+            Ok(())
+        })?;
+        Ok(found.into_iter().collect())
+    }
+
+    /// The values of a label among matching series, sorted.
+    ///
+    /// # Errors
+    /// As of [`Self::select`].
+    pub fn label_values(
+        &self,
+        name: &str,
+        sets: &[Vec<Matcher>],
+        bounds: &LookupBounds,
+    ) -> Result<Vec<String>, SelectError> {
+        let mut found = BTreeSet::new();
+        let mut bytes = 0;
+        let look = |block: &Block, matchers: &[Matcher]| block.label_values(name, matchers, bounds);
+        self.each(sets, bounds, look, |_, values| {
+            for value in values {
+                let size = value.len();
+                if found.insert(value) {
+                    bytes += size;
+                }
+            }
+            bounds.bytes(bytes)
+        })?;
+        Ok(found.into_iter().collect())
+    }
+
+    /// The exemplars of matching series within a range, by series, each list in the order of time.
+    ///
+    /// # Errors
+    /// As of [`Self::select`].
+    pub fn exemplars(
+        &self,
+        sets: &[Vec<Matcher>],
+        range: TimeRange,
+        bounds: &LookupBounds,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, SelectError> {
+        let mut found: BTreeMap<Labels, Vec<(usize, Exemplar)>> = BTreeMap::new();
+        let look = |block: &Block, matchers: &[Matcher]| block.exemplars(matchers, range, bounds);
+        self.each(sets, bounds, look, |at, series| {
+            for (labels, exemplars) in series {
+                let numbered = exemplars.into_iter().map(|exemplar| (at, exemplar));
+                found.entry(labels).or_default().extend(numbered);
+            }
+            bounds.series(found.len() as u64)
+        })?;
+        let sorted = found.into_iter().map(|(labels, mut exemplars)| {
+            exemplars.sort_by_key(|(at, exemplar)| (exemplar.t, *at));
+            let mut exemplars: Vec<_> = exemplars.into_iter().map(|(_, one)| one).collect();
+            exemplars.dedup();
+            (labels, exemplars)
+        });
+        Ok(sorted.collect())
+    }
+
+    /// Looks into each block, for each set of matchers, and takes what was found with the number
+    /// of the block.
+    fn each<R: Send>(
+        &self,
+        sets: &[Vec<Matcher>],
+        bounds: &LookupBounds,
+        look: impl Fn(&Block, &[Matcher]) -> Result<R, SelectError> + Sync,
+        mut take: impl FnMut(usize, R) -> Result<(), SelectError>,
+    ) -> Result<(), SelectError> {
+        let look_into = |one: &T| -> Result<Vec<R>, SelectError> {
+            bounds.go_on()?;
+            let Some(block) = (self.open)(one)? else {
+                return Ok(Vec::new());
+            };
+            let none: &[Matcher] = &[];
+            let all = sets.is_empty().then_some(none);
+            let looks = sets.iter().map(Vec::as_slice).chain(all);
+            let found = looks.map(|matchers| look(&block, matchers));
+            found.collect::<Result<Vec<_>, _>>().or_else(|error| {
+                block.note(&error);
+                // Who waits no more is told so.
+                bounds.go_on()?;
+                bounds.skipped.go_on(name_of(&block), error)?;
+                Ok(Vec::new())
+            })
+        };
+        at_once(self.blocks, look_into, |at, found| {
+            found?.into_iter().try_for_each(|one| take(at, one))
+        })
+    }
 }
 
 /// A block, as it is called where it is left out.
@@ -107,116 +244,4 @@ impl SeriesSet for GoingOn {
         sets.map(|set| going_on(set, &skipped, name.clone()))
             .collect()
     }
-}
-
-/// The label sets of blocks that satisfy any of the sets of matchers (no set: all), sorted.
-///
-/// # Errors
-/// As of [`select`].
-pub fn series(
-    blocks: impl Opening,
-    sets: &[Vec<Matcher>],
-    bounds: &LookupBounds,
-) -> Result<Vec<Labels>, SelectError> {
-    let mut found = BTreeSet::new();
-    let mut bytes = 0;
-    each(blocks, sets, bounds, |block, matchers| {
-        for labels in block.series(matchers, bounds)? {
-            let size = labels.heap_bytes();
-            if found.insert(labels) {
-                bytes += size;
-            }
-        }
-        bounds.series(found.len() as u64)?;
-        bounds.bytes(bytes)
-    })?;
-    Ok(found.into_iter().collect())
-}
-
-/// The names of the labels of matching series, sorted.
-///
-/// # Errors
-/// As of [`select`].
-pub fn label_names(
-    blocks: impl Opening,
-    sets: &[Vec<Matcher>],
-    bounds: &LookupBounds,
-) -> Result<Vec<String>, SelectError> {
-    let mut found = BTreeSet::new();
-    each(blocks, sets, bounds, |block, matchers| {
-        found.extend(block.label_names(matchers, bounds)?);
-        Ok(())
-    })?;
-    Ok(found.into_iter().collect())
-}
-
-/// The values of a label among matching series, sorted.
-///
-/// # Errors
-/// As of [`select`].
-pub fn label_values(
-    blocks: impl Opening,
-    name: &str,
-    sets: &[Vec<Matcher>],
-    bounds: &LookupBounds,
-) -> Result<Vec<String>, SelectError> {
-    let mut found = BTreeSet::new();
-    let mut bytes = 0;
-    each(blocks, sets, bounds, |block, matchers| {
-        for value in block.label_values(name, matchers, bounds)? {
-            let size = value.len();
-            if found.insert(value) {
-                bytes += size;
-            }
-        }
-        bounds.bytes(bytes)
-    })?;
-    Ok(found.into_iter().collect())
-}
-
-/// The exemplars of matching series within a range, by series, each list in the order of time.
-///
-/// # Errors
-/// As of [`select`].
-pub fn exemplars(
-    blocks: impl Opening,
-    sets: &[Vec<Matcher>],
-    range: TimeRange,
-    bounds: &LookupBounds,
-) -> Result<Vec<(Labels, Vec<Exemplar>)>, SelectError> {
-    let mut found: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
-    each(blocks, sets, bounds, |block, matchers| {
-        for (labels, exemplars) in block.exemplars(matchers, range, bounds)? {
-            found.entry(labels).or_default().extend(exemplars);
-        }
-        bounds.series(found.len() as u64)
-    })?;
-    for exemplars in found.values_mut() {
-        exemplars.sort_by_key(|exemplar| exemplar.t);
-        exemplars.dedup();
-    }
-    Ok(found.into_iter().collect())
-}
-
-fn each(
-    blocks: impl Opening,
-    sets: &[Vec<Matcher>],
-    bounds: &LookupBounds,
-    mut look: impl FnMut(&Block, &[Matcher]) -> Result<(), SelectError>,
-) -> Result<(), SelectError> {
-    for block in blocks {
-        let block = block?;
-        bounds.go_on()?;
-        let none: &[Matcher] = &[];
-        let all = sets.is_empty().then_some(none);
-        let mut looks = sets.iter().map(Vec::as_slice).chain(all);
-        let looked = looks.try_for_each(|matchers| look(&block, matchers));
-        if let Err(error) = looked {
-            block.note(&error);
-            // Who waits no more is told so.
-            bounds.go_on()?;
-            bounds.skipped.go_on(name_of(&block), error)?;
-        }
-    }
-    Ok(())
 }

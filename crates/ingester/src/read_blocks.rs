@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use block::several::{self, Opening};
+use block::Block;
+use block::several::Several;
 use model::error::ErrorKind;
 use model::exemplar::Exemplar;
 use model::labels::Labels;
@@ -37,11 +38,12 @@ impl Copies {
             ..error
         }
     }
+}
 
-    /// They are open all the time.
-    fn opened(&self) -> impl Opening {
-        self.blocks.iter().map(|one| Ok(Arc::clone(&one.block)))
-    }
+/// A local block is open all the time.
+#[expect(clippy::unnecessary_wraps, reason = "others have to be opened")]
+fn open(one: &Arc<LocalBlock>) -> Result<Option<Arc<Block>>, SelectError> {
+    Ok(Some(Arc::clone(&one.block)))
 }
 
 /// A set of local copies; damage that it comes to is looked into.
@@ -118,7 +120,7 @@ impl BlockReadService for Ingester {
             skipped: Skipped::default(),
             ..request.clone()
         };
-        let set = several::select(copies.opened(), request);
+        let set = Several::new(&copies.blocks, open).select(request);
         let set = set.map_err(|error| copies.look_into(error))?;
         Ok(Box::new(CopiesSet { set, copies }))
     }
@@ -131,7 +133,7 @@ impl BlockReadService for Ingester {
     ) -> Result<Vec<Labels>, SelectError> {
         let (sets, bounds) = (&request.matcher_sets, &whole(&request.bounds));
         let copies = self.copies(tenant, blocks)?;
-        let found = several::series(copies.opened(), sets, bounds);
+        let found = Several::new(&copies.blocks, open).series(sets, bounds);
         found.map_err(|error| copies.look_into(error))
     }
 
@@ -143,7 +145,7 @@ impl BlockReadService for Ingester {
     ) -> Result<Vec<String>, SelectError> {
         let (sets, bounds) = (&request.matcher_sets, &whole(&request.bounds));
         let copies = self.copies(tenant, blocks)?;
-        let found = several::label_names(copies.opened(), sets, bounds);
+        let found = Several::new(&copies.blocks, open).label_names(sets, bounds);
         found.map_err(|error| copies.look_into(error))
     }
 
@@ -156,7 +158,7 @@ impl BlockReadService for Ingester {
     ) -> Result<Vec<String>, SelectError> {
         let (sets, bounds) = (&request.matcher_sets, &whole(&request.bounds));
         let copies = self.copies(tenant, blocks)?;
-        let found = several::label_values(copies.opened(), name, sets, bounds);
+        let found = Several::new(&copies.blocks, open).label_values(name, sets, bounds);
         found.map_err(|error| copies.look_into(error))
     }
 
@@ -168,7 +170,7 @@ impl BlockReadService for Ingester {
     ) -> Result<Vec<(Labels, Vec<Exemplar>)>, SelectError> {
         let (sets, bounds) = (&request.matcher_sets, &whole(&request.bounds));
         let copies = self.copies(tenant, blocks)?;
-        let found = several::exemplars(copies.opened(), sets, request.range, bounds);
+        let found = Several::new(&copies.blocks, open).exemplars(sets, request.range, bounds);
         found.map_err(|error| copies.look_into(error))
     }
 }

@@ -14,9 +14,12 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use block::catalog::Catalogs;
-use block::{Block, DecodedPages, several};
+use block::several::Several;
+use block::{Block, DecodedPages};
 use model::exemplar::Exemplar;
 use model::labels::Labels;
 use model::quantity::ByteSize;
@@ -88,21 +91,18 @@ pub fn start(config: &Config, deps: Deps) -> Result<Arc<StoreGateway>, CacheErro
 }
 
 impl StoreGateway {
-    /// Opens blocks, or finds them open, one by one.
-    fn blocks(
+    /// Opens a block, or finds it open; `None` where it is left out.
+    fn open(
         &self,
         tenant: &TenantId,
-        ids: &[String],
+        id: &str,
         skipped: &Skipped,
-    ) -> impl Iterator<Item = Result<Arc<Block>, SelectError>> {
-        let open = move |id: &String| {
-            let opened = self.open.get(&self.catalogs, tenant, id);
-            opened.map(Some).or_else(|error| {
-                skipped.go_on(format_args!("block {id} of tenant {tenant}"), error)?;
-                Ok(None)
-            })
-        };
-        ids.iter().filter_map(move |id| open(id).transpose())
+    ) -> Result<Option<Arc<Block>>, SelectError> {
+        let opened = self.open.get(&self.catalogs, tenant, id);
+        opened.map(Some).or_else(|error| {
+            skipped.go_on(format_args!("block {id} of tenant {tenant}"), error)?;
+            Ok(None)
+        })
     }
 
     /// Writes its counters in the text format of Prometheus.
@@ -122,15 +122,15 @@ impl BlockReadService for StoreGateway {
         blocks: &[String],
         request: &SelectRequest,
     ) -> Result<Box<dyn SeriesSet>, SelectError> {
-        let mut taken = 0;
-        let blocks = self.blocks(tenant, blocks, &request.skipped);
-        let blocks = blocks.map(|block| {
-            let block = block?;
-            taken += open::bytes_of_read(block.meta());
-            self.open.may_take(taken, tenant)?;
+        let taken = AtomicU64::new(0);
+        let open = |id: &String| {
+            let block = self.open(tenant, id, &request.skipped)?;
+            let bytes = block.as_ref().map_or(0, |b| open::bytes_of_read(b.meta()));
+            let all = taken.fetch_add(bytes, Relaxed) + bytes;
+            self.open.may_take(all, tenant)?;
             Ok(block)
-        });
-        several::select(blocks, request)
+        };
+        Several::new(blocks, open).select(request)
     }
 
     fn series(
@@ -139,8 +139,8 @@ impl BlockReadService for StoreGateway {
         blocks: &[String],
         request: &LookupRequest,
     ) -> Result<Vec<Labels>, SelectError> {
-        let blocks = self.blocks(tenant, blocks, &request.bounds.skipped);
-        several::series(blocks, &request.matcher_sets, &request.bounds)
+        let open = |id: &String| self.open(tenant, id, &request.bounds.skipped);
+        Several::new(blocks, open).series(&request.matcher_sets, &request.bounds)
     }
 
     fn label_names(
@@ -149,8 +149,8 @@ impl BlockReadService for StoreGateway {
         blocks: &[String],
         request: &LookupRequest,
     ) -> Result<Vec<String>, SelectError> {
-        let blocks = self.blocks(tenant, blocks, &request.bounds.skipped);
-        several::label_names(blocks, &request.matcher_sets, &request.bounds)
+        let open = |id: &String| self.open(tenant, id, &request.bounds.skipped);
+        Several::new(blocks, open).label_names(&request.matcher_sets, &request.bounds)
     }
 
     fn label_values(
@@ -160,8 +160,8 @@ impl BlockReadService for StoreGateway {
         name: &str,
         request: &LookupRequest,
     ) -> Result<Vec<String>, SelectError> {
-        let blocks = self.blocks(tenant, blocks, &request.bounds.skipped);
-        several::label_values(blocks, name, &request.matcher_sets, &request.bounds)
+        let open = |id: &String| self.open(tenant, id, &request.bounds.skipped);
+        Several::new(blocks, open).label_values(name, &request.matcher_sets, &request.bounds)
     }
 
     fn exemplars(
@@ -170,12 +170,7 @@ impl BlockReadService for StoreGateway {
         blocks: &[String],
         request: &LookupRequest,
     ) -> Result<Vec<(Labels, Vec<Exemplar>)>, SelectError> {
-        let blocks = self.blocks(tenant, blocks, &request.bounds.skipped);
-        several::exemplars(
-            blocks,
-            &request.matcher_sets,
-            request.range,
-            &request.bounds,
-        )
+        let open = |id: &String| self.open(tenant, id, &request.bounds.skipped);
+        Several::new(blocks, open).exemplars(&request.matcher_sets, request.range, &request.bounds)
     }
 }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use block::bucket::faulty::{Fault, FaultyStore};
 use block::bucket::{Bucket, BucketConfig};
@@ -52,7 +51,7 @@ impl World {
         let pointers = LocalPointers::open(&folder.path().join("catalog")).unwrap();
         let clock = Arc::new(ManualClock::new(1)) as Arc<dyn Clock>;
         let random = AtomicU64::new(0);
-        let random = move || random.fetch_add(1, Ordering::Relaxed);
+        let random = move || random.fetch_add(1, Relaxed);
         let catalogs = Catalogs::new(bucket, Arc::new(pointers), clock, Arc::new(random));
         Self {
             store,

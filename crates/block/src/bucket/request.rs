@@ -1,5 +1,6 @@
 //! One request: its turn, its deadline, and when it is tried again.
 
+use std::cell::Cell;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -17,6 +18,15 @@ use super::{Bucket, BucketError, Inner, Operation};
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+thread_local! {
+    static WAITS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How often this thread has waited for a request.
+pub(crate) fn waits() -> u64 {
+    WAITS.get()
+}
 
 /// How often to see whether the asker of a request still waits.
 const LOOK_AFTER_ASKER: Duration = Duration::from_millis(50);
@@ -114,6 +124,7 @@ impl Bucket {
         let Some(runtime) = &self.runtime else {
             return Err(BucketError::config("the bucket is closed".to_owned()));
         };
+        WAITS.set(WAITS.get() + 1);
         let task = runtime.spawn(run);
         let Some(has_gone) = asker::current() else {
             return answered.recv().unwrap_or_else(|_| Err(lost()));
