@@ -471,6 +471,23 @@ fn a_chunk_that_cannot_be_read_stops_nothing_else() {
     let error = set.next(&mut SeriesSamples::default()).unwrap_err();
     assert!(error.message.contains("is damaged"), "{error}");
     drop(set);
+    // Who takes a part gets all other series of the head, in as many parts as may be.
+    process.write(minutes(300, 301), &mut Points::new());
+    let partial = SelectRequest {
+        skipped: Skipped::allowed(),
+        ..everything()
+    };
+    let set = head.select(&partial).unwrap();
+    let found = set.split(3).into_iter().flat_map(|mut part| {
+        let mut samples = SeriesSamples::default();
+        std::iter::from_fn(move || part.next(&mut samples).unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(found.count(), 6);
+    let told = partial.skipped.texts();
+    assert!(
+        told.len() == 1 && told[0].contains("is damaged"),
+        "{told:?}"
+    );
     process.shipper.pass(now + HOUR, false).unwrap();
     assert_eq!(process.in_blocks(), shipped);
 }

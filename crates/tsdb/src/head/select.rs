@@ -13,7 +13,7 @@ use model::labels::Labels;
 use model::matcher::Matcher;
 use model::sample::Sample;
 use model::select::{
-    HistogramPoint, LabelsNeeded, SelectError, SelectRequest, SeriesSamples, SeriesSet,
+    HistogramPoint, LabelsNeeded, SelectError, SelectRequest, SeriesSamples, SeriesSet, Skipped,
 };
 use model::time::{TimeRange, TimestampMs};
 use roaring::RoaringBitmap;
@@ -327,9 +327,9 @@ impl TenantHead {
         Ok(Box::new(HeadSeriesSet::new(
             Arc::clone(self),
             refs,
-            request.range,
             names,
             Arc::new(pin),
+            request,
         )))
     }
 }
@@ -342,6 +342,8 @@ struct HeadSeriesSet {
     range: TimeRange,
     /// The names of the labels that are needed; `None`: all.
     names: Option<Vec<NameId>>,
+    /// Takes the series that can't be read, where the asker takes the rest.
+    skipped: Skipped,
     batch: Vec<Arc<MemSeries>>,
     reader: SeriesReader,
     cache: HashMap<SmallVec<[PairId; 4]>, Labels>,
@@ -353,17 +355,34 @@ impl HeadSeriesSet {
     fn new(
         head: Arc<TenantHead>,
         refs: Vec<u32>,
-        range: TimeRange,
         names: Option<Vec<NameId>>,
         pin: Arc<Pin>,
+        request: &SelectRequest,
     ) -> Self {
         Self {
             pin,
             head,
             refs,
             at: 0,
-            range,
+            range: request.range,
             names,
+            skipped: request.skipped.clone(),
+            batch: Vec::new(),
+            reader: SeriesReader::default(),
+            cache: HashMap::new(),
+        }
+    }
+
+    /// Such a set over others of the series.
+    fn part(&self, refs: &[u32]) -> Self {
+        Self {
+            pin: Arc::clone(&self.pin),
+            head: Arc::clone(&self.head),
+            refs: refs.to_vec(),
+            at: 0,
+            range: self.range,
+            names: self.names.clone(),
+            skipped: self.skipped.clone(),
             batch: Vec::new(),
             reader: SeriesReader::default(),
             cache: HashMap::new(),
@@ -412,10 +431,13 @@ impl SeriesSet for HeadSeriesSet {
             let read = self.reader.decode(self.range, oldest, &head.files, samples);
             if let Err(error) = read {
                 let labels = self.head.index.read().labels(&series.labels);
-                return Err(SelectError {
+                let error = SelectError {
                     kind: ErrorKind::Corrupt,
                     message: format!("tenant {}, series {labels}: {error}", self.head.tenant),
-                });
+                };
+                self.skipped
+                    .go_on("the newest samples of a series", error)?;
+                continue;
             }
             if !samples.is_empty() {
                 return Ok(Some(self.labels_of(&series)));
@@ -433,16 +455,7 @@ impl SeriesSet for HeadSeriesSet {
         let mut rest: Vec<u32> = self.batch.iter().rev().map(|s| s.series_ref).collect();
         rest.extend(&self.refs[self.at..]);
         let size = rest.len().div_ceil(parts.max(1)).max(1);
-        let part = |refs: &[u32]| -> Box<dyn SeriesSet> {
-            let head = Arc::clone(&self.head);
-            Box::new(Self::new(
-                head,
-                refs.to_vec(),
-                self.range,
-                self.names.clone(),
-                Arc::clone(&self.pin),
-            ))
-        };
+        let part = |refs: &[u32]| Box::new(self.part(refs)) as Box<dyn SeriesSet>;
         rest.chunks(size).map(part).collect()
     }
 }
