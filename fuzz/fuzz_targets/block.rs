@@ -129,6 +129,7 @@ fn read(opened: Result<Block, block::BlockError>) {
             range: TimeRange::all(),
             labels: LabelsNeeded::All,
             max_series: 0,
+            max_bytes: 0,
             skipped: Skipped::default(),
         };
         let Ok(mut set) = block.select(&request) else {

@@ -233,6 +233,7 @@ fn measure_reads(path: &Path) {
             range,
             labels: LabelsNeeded::All,
             max_series: 0,
+            max_bytes: 0,
             skipped: Skipped::default(),
         };
         let before = busy_ns();

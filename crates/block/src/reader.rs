@@ -179,7 +179,7 @@ impl Block {
         }
         let ids = self.matching(&request.matchers, &bounds)?;
         bounds.series(ids.len() as u64)?;
-        let plan = Arc::new(Plan::of(self, &ids, range)?);
+        let plan = Arc::new(Plan::of(self, &ids, range, request.max_bytes)?);
         Ok(Box::new(BlockSeriesSet::new(
             Arc::clone(self),
             plan,

@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
+use model::asker;
+use model::error::ErrorKind;
 use model::exemplar::Exemplar;
 use model::labels::Labels;
 use model::matcher::Matcher;
 use model::select::{
-    LabelsNeeded, LookupBounds, SelectError, SelectRequest, SeriesSamples, SeriesSet, Skipped,
+    LabelsNeeded, LookupBounds, SelectError, SelectRequest, SeriesSamples, SeriesSet, SharedBytes,
+    Skipped,
 };
 use model::time::TimeRange;
 
@@ -43,13 +48,24 @@ where
         if together > 1 {
             request.labels = LabelsNeeded::All;
         }
+        let held = AtomicUsize::new(0);
         let select = |one: &T| -> Result<Option<Box<dyn SeriesSet>>, SelectError> {
+            asker::go_on()?;
             let Some(block) = (self.open)(one)? else {
                 return Ok(None);
             };
+            let mut request = request.clone();
+            if request.max_bytes > 0 {
+                // With nothing left, the next row is one too many.
+                let left = request.max_bytes.saturating_sub(held.load(Relaxed));
+                request.max_bytes = left.max(1);
+            }
             let set = block.select_among(&request, together);
             match set.inspect_err(|error| block.note(error)) {
-                Ok(set) => Ok(Some(going_on(set, &request.skipped, name_of(&block)))),
+                Ok(set) => {
+                    held.fetch_add(set.held_bytes(), Relaxed);
+                    Ok(Some(going_on(set, &request.skipped, name_of(&block))))
+                }
                 Err(error) => {
                     request.skipped.go_on(name_of(&block), error)?;
                     Ok(None)
@@ -73,19 +89,8 @@ where
         sets: &[Vec<Matcher>],
         bounds: &LookupBounds,
     ) -> Result<Vec<Labels>, SelectError> {
-        let mut found = BTreeSet::new();
-        let mut bytes = 0;
-        let look = |block: &Block, matchers: &[Matcher]| block.series(matchers, bounds);
-        self.each(sets, bounds, look, |_, series| {
-            for labels in series {
-                let size = labels.heap_bytes();
-                if found.insert(labels) {
-                    bytes += size;
-                }
-            }
-            bounds.series(found.len() as u64)?;
-            bounds.bytes(bytes)
-        })?;
+        let found = self.gather(sets, bounds, Labels::heap_bytes, Block::series)?;
+        bounds.series(found.len() as u64)?;
         Ok(found.into_iter().collect())
     }
 
@@ -98,12 +103,7 @@ where
         sets: &[Vec<Matcher>],
         bounds: &LookupBounds,
     ) -> Result<Vec<String>, SelectError> {
-        let mut found = BTreeSet::new();
-        let look = |block: &Block, matchers: &[Matcher]| block.label_names(matchers, bounds);
-        self.each(sets, bounds, look, |_, names| {
-            found.extend(names);
-            Ok(())
-        })?;
+        let found = self.gather(sets, bounds, String::len, Block::label_names)?;
         Ok(found.into_iter().collect())
     }
 
@@ -117,18 +117,10 @@ where
         sets: &[Vec<Matcher>],
         bounds: &LookupBounds,
     ) -> Result<Vec<String>, SelectError> {
-        let mut found = BTreeSet::new();
-        let mut bytes = 0;
-        let look = |block: &Block, matchers: &[Matcher]| block.label_values(name, matchers, bounds);
-        self.each(sets, bounds, look, |_, values| {
-            for value in values {
-                let size = value.len();
-                if found.insert(value) {
-                    bytes += size;
-                }
-            }
-            bounds.bytes(bytes)
-        })?;
+        let look = |block: &Block, matchers: &[Matcher], bounds: &LookupBounds| {
+            block.label_values(name, matchers, bounds)
+        };
+        let found = self.gather(sets, bounds, String::len, look)?;
         Ok(found.into_iter().collect())
     }
 
@@ -142,16 +134,30 @@ where
         range: TimeRange,
         bounds: &LookupBounds,
     ) -> Result<Vec<(Labels, Vec<Exemplar>)>, SelectError> {
-        let mut found: BTreeMap<Labels, Vec<(usize, Exemplar)>> = BTreeMap::new();
-        let look = |block: &Block, matchers: &[Matcher]| block.exemplars(matchers, range, bounds);
-        self.each(sets, bounds, look, |at, series| {
-            for (labels, exemplars) in series {
+        let size = |series: &(Labels, Vec<Exemplar>)| {
+            let exemplars = series.1.iter();
+            let exemplars = exemplars.map(|one| size_of::<Exemplar>() + one.labels.heap_bytes());
+            series.0.heap_bytes() + exemplars.sum::<usize>()
+        };
+        let look = |block: &Block, matchers: &[Matcher], bounds: &LookupBounds| {
+            block.exemplars(matchers, range, bounds)
+        };
+        let add = |into: &mut Vec<_>, found: Vec<_>| {
+            let bytes = found.iter().map(size).sum::<usize>();
+            into.extend(found);
+            bytes
+        };
+        let mut all: BTreeMap<Labels, Vec<(usize, Exemplar)>> = BTreeMap::new();
+        self.each(sets, bounds, look, add, |at, found| {
+            let bytes = found.iter().map(size).sum::<usize>();
+            for (labels, exemplars) in found {
                 let numbered = exemplars.into_iter().map(|exemplar| (at, exemplar));
-                found.entry(labels).or_default().extend(numbered);
+                all.entry(labels).or_default().extend(numbered);
             }
-            bounds.series(found.len() as u64)
+            bounds.series(all.len() as u64)?;
+            Ok(bytes)
         })?;
-        let sorted = found.into_iter().map(|(labels, mut exemplars)| {
+        let sorted = all.into_iter().map(|(labels, mut exemplars)| {
             exemplars.sort_by_key(|(at, exemplar)| (exemplar.t, *at));
             let mut exemplars: Vec<_> = exemplars.into_iter().map(|(_, one)| one).collect();
             exemplars.dedup();
@@ -160,34 +166,91 @@ where
         Ok(sorted.collect())
     }
 
-    /// Looks into each block, for each set of matchers, and takes what was found with the number
-    /// of the block.
-    fn each<R: Send>(
+    /// What is found in all blocks, each once.
+    fn gather<R: Ord + Send>(
         &self,
         sets: &[Vec<Matcher>],
         bounds: &LookupBounds,
-        look: impl Fn(&Block, &[Matcher]) -> Result<R, SelectError> + Sync,
-        mut take: impl FnMut(usize, R) -> Result<(), SelectError>,
+        size: impl Fn(&R) -> usize + Sync,
+        look: impl Fn(&Block, &[Matcher], &LookupBounds) -> Result<Vec<R>, SelectError> + Sync,
+    ) -> Result<BTreeSet<R>, SelectError> {
+        let mut all = BTreeSet::new();
+        let add = |into: &mut BTreeSet<R>, found: Vec<R>| {
+            let mut bytes = 0;
+            for one in found {
+                let size = size(&one);
+                bytes += if into.insert(one) { size } else { 0 };
+            }
+            bytes
+        };
+        self.each(sets, bounds, look, add, |_, found: BTreeSet<R>| {
+            Ok(add(&mut all, found.into_iter().collect()))
+        })?;
+        Ok(all)
+    }
+
+    /// Looks into each block, for each set of matchers, adds up what was found in a block, and takes
+    /// that with the number of the block; `add` and `take` say how many bytes are kept for it.
+    /// Blocks are looked into at once as long as all that they hold is within the bounds; what does
+    /// not fit beside others is looked into once more, alone.
+    fn each<L, R: Default + Send>(
+        &self,
+        sets: &[Vec<Matcher>],
+        bounds: &LookupBounds,
+        look: impl Fn(&Block, &[Matcher], &LookupBounds) -> Result<L, SelectError> + Sync,
+        add: impl Fn(&mut R, L) -> usize + Sync,
+        mut take: impl FnMut(usize, R) -> Result<usize, SelectError>,
     ) -> Result<(), SelectError> {
-        let look_into = |one: &T| -> Result<Vec<R>, SelectError> {
+        let look_into = |one: &T, shared: Option<&SharedBytes>| -> Result<R, SelectError> {
             bounds.go_on()?;
             let Some(block) = (self.open)(one)? else {
-                return Ok(Vec::new());
+                return Ok(R::default());
             };
             let none: &[Matcher] = &[];
             let all = sets.is_empty().then_some(none);
-            let looks = sets.iter().map(Vec::as_slice).chain(all);
-            let found = looks.map(|matchers| look(&block, matchers));
-            found.collect::<Result<Vec<_>, _>>().or_else(|error| {
+            let (mut found, mut kept) = (R::default(), 0);
+            let looked = sets
+                .iter()
+                .map(Vec::as_slice)
+                .chain(all)
+                .try_for_each(|set| {
+                    let step = |kept| LookupBounds {
+                        shared: shared.map(|shared| shared.keeping(kept)),
+                        ..bounds.clone()
+                    };
+                    kept += add(&mut found, look(&block, set, &step(kept))?);
+                    match shared {
+                        Some(_) => step(kept).bytes(0),
+                        None => bounds.bytes(kept),
+                    }
+                });
+            looked.map(|()| found).or_else(|error| {
                 block.note(&error);
                 // Who waits no more is told so.
                 bounds.go_on()?;
                 bounds.skipped.go_on(name_of(&block), error)?;
-                Ok(Vec::new())
+                Ok(R::default())
             })
         };
-        at_once(self.blocks, look_into, |at, found| {
-            found?.into_iter().try_for_each(|one| take(at, one))
+        let taken = SharedBytes::default();
+        let beside = |one: &T| {
+            let shared = taken.another();
+            let found = look_into(one, Some(&shared));
+            (found, shared)
+        };
+        let (mut kept, mut later) = (0, Vec::new());
+        at_once(self.blocks, beside, |at, (found, shared)| {
+            match found {
+                Err(error) if error.kind == ErrorKind::TooMany => later.push(at),
+                found => kept += take(at, found?)?,
+            }
+            shared.keeping(0).hold(0);
+            taken.keeping(kept).hold(0);
+            bounds.bytes(kept)
+        })?;
+        later.into_iter().try_for_each(|at| {
+            kept += take(at, look_into(&self.blocks[at], None)?)?;
+            bounds.bytes(kept)
         })
     }
 }

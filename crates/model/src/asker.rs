@@ -4,6 +4,9 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use crate::error::ErrorKind;
+use crate::select::SelectError;
+
 /// Says whether the asker waits no more.
 pub type HasGone = Arc<dyn Fn() -> bool + Send + Sync>;
 
@@ -23,6 +26,26 @@ pub fn current() -> Option<HasGone> {
     ASKER.with_borrow(Clone::clone)
 }
 
+/// Whether nobody waits any more for what this thread does.
+#[must_use]
+pub fn has_gone() -> bool {
+    ASKER.with_borrow(|asker| asker.as_ref().is_some_and(|has_gone| has_gone()))
+}
+
+/// Goes on as long as somebody waits.
+///
+/// # Errors
+/// Where nobody does.
+pub fn go_on() -> Result<(), SelectError> {
+    if has_gone() {
+        return Err(SelectError {
+            kind: ErrorKind::Unavailable,
+            message: "the read was stopped: nobody waits for it".to_owned(),
+        });
+    }
+    Ok(())
+}
+
 /// Comes back when the work is done, or has panicked.
 struct Before(Option<HasGone>);
 
@@ -38,14 +61,13 @@ mod tests {
 
     #[test]
     fn an_asker_is_there_for_as_long_as_the_work() {
-        let gone = || current().map(|has_gone| has_gone());
         work_for(Some(Arc::new(|| true)), || {
-            assert_eq!(gone(), Some(true));
-            work_for(Some(Arc::new(|| false)), || assert_eq!(gone(), Some(false)));
+            assert!(has_gone() && go_on().is_err());
+            work_for(Some(Arc::new(|| false)), || assert!(!has_gone()));
             let panicked = std::panic::catch_unwind(|| work_for(None, || panic!("on purpose")));
             assert!(panicked.is_err());
-            assert_eq!(gone(), Some(true));
+            assert!(has_gone());
         });
-        assert_eq!(gone(), None);
+        assert!(!has_gone() && go_on().is_ok());
     }
 }

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::ErrorKind;
 use crate::histogram::FloatHistogram;
@@ -23,6 +24,9 @@ pub struct SelectRequest {
     pub labels: LabelsNeeded,
     /// Series beyond so many are an error; 0: no limit.
     pub max_series: usize,
+    /// Bytes that the set may hold, of what it knows of all its series, beyond which it is an error;
+    /// 0: no limit.
+    pub max_bytes: usize,
     /// Takes what can't be read, where the asker takes the rest.
     pub skipped: Skipped,
 }
@@ -92,6 +96,11 @@ pub trait SeriesSet: Send {
         None
     }
 
+    /// Bytes that it holds for as long as it lives, beside the series it stands at.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     /// Divides what is still to come into at most `parts` sets that can be consumed at once; one
     /// after the other they yield the same series in the same order.
     fn split(self: Box<Self>, parts: usize) -> Vec<Box<dyn SeriesSet>>;
@@ -104,6 +113,8 @@ pub struct LookupBounds {
     pub max_series: usize,
     /// Bytes of what is found beyond so many are an error; 0: no limit.
     pub max_bytes: usize,
+    /// What others hold under the same limit of bytes.
+    pub shared: Option<SharedBytes>,
     /// Takes what can't be read, where the asker takes the rest.
     pub skipped: Skipped,
     /// Whether nobody waits any more; asked between two steps. `None`: somebody always does.
@@ -157,6 +168,7 @@ impl LookupBounds {
     /// # Errors
     /// Where they are more than allowed.
     pub fn bytes(&self, bytes: usize) -> Result<(), SelectError> {
+        let bytes = self.shared.as_ref().map_or(bytes, |all| all.hold(bytes));
         if self.max_bytes > 0 && bytes > self.max_bytes {
             return Err(SelectError {
                 kind: ErrorKind::TooMany,
@@ -168,6 +180,45 @@ impl LookupBounds {
             });
         }
         Ok(())
+    }
+}
+
+/// Bytes that several look-ups of one request hold at once, each counted as it goes. A clone is the
+/// same one's.
+#[derive(Clone, Debug, Default)]
+pub struct SharedBytes {
+    all: Arc<AtomicUsize>,
+    own: Arc<AtomicUsize>,
+    /// What this one holds already of earlier steps.
+    kept: usize,
+}
+
+impl SharedBytes {
+    /// Those of one more.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self {
+            all: Arc::clone(&self.all),
+            ..Self::default()
+        }
+    }
+
+    /// Those of its next step, in which it keeps so many.
+    #[must_use]
+    pub fn keeping(&self, kept: usize) -> Self {
+        Self {
+            kept,
+            ..self.clone()
+        }
+    }
+
+    /// Holds so many, beside what it keeps; says how many all hold.
+    pub fn hold(&self, bytes: usize) -> usize {
+        let own = self.kept.saturating_add(bytes);
+        let before = self.own.swap(own, Ordering::Relaxed);
+        let all = self.all.fetch_add(own, Ordering::Relaxed);
+        self.all.fetch_sub(before, Ordering::Relaxed);
+        (all + own).saturating_sub(before)
     }
 }
 

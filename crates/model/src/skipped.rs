@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::asker;
 use crate::error::ErrorKind;
 use crate::select::SelectError;
 
@@ -36,14 +37,15 @@ impl Skipped {
     /// Goes on after a failure of storage, and notes `what` is left out for it.
     ///
     /// # Errors
-    /// The failure itself, where it is not allowed to go on, or the failure is the asker's own: a
-    /// limit, a request that makes no sense.
+    /// The failure itself, where it is not allowed to go on, nobody waits any more, or the failure
+    /// is the asker's own: a limit, a request that makes no sense.
     pub fn go_on(&self, what: impl fmt::Display, error: SelectError) -> Result<(), SelectError> {
         let of_storage = matches!(
             error.kind,
             ErrorKind::Corrupt | ErrorKind::Unavailable | ErrorKind::NotFound
         );
-        let Some(texts) = self.0.as_ref().filter(|_| of_storage) else {
+        let goes_on = of_storage && !asker::has_gone();
+        let Some(texts) = self.0.as_ref().filter(|_| goes_on) else {
             return Err(error);
         };
         let text = format!("partial answer, without {what}: {error}");
@@ -109,6 +111,10 @@ mod tests {
         );
         let own = skipped.go_on("block 2", failure(ErrorKind::TooMany));
         assert_eq!(own, Err(failure(ErrorKind::TooMany)));
+        let late = || skipped.go_on("block 3", failure(ErrorKind::Unavailable));
+        let late = asker::work_for(Some(Arc::new(|| true)), late);
+        assert_eq!(late, Err(failure(ErrorKind::Unavailable)));
+        assert_eq!(skipped.texts().len(), 1);
         let none = Skipped::default();
         assert!(none.go_on("block 1", failure(ErrorKind::Corrupt)).is_err());
         assert!(none.texts().is_empty());

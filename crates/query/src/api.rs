@@ -285,6 +285,7 @@ impl Job {
         LookupBounds {
             max_series: self.limits.max_series_per_query,
             max_bytes: usize::try_from(self.limits.max_memory_per_query.0).unwrap_or(usize::MAX),
+            shared: None,
             skipped: crate::engine::skipped_of(&self.limits),
             stop: Some(Arc::new(move || cancel.is_canceled())),
         }

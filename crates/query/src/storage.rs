@@ -13,6 +13,7 @@ use std::sync::Arc;
 use block::catalog::{BlockEntry, Catalog, Catalogs};
 use block::merge::merge;
 use block::several::going_on;
+use model::asker;
 use model::error::ErrorKind;
 use model::exemplar::Exemplar;
 use model::labels::{Labels, METRIC_NAME};
@@ -150,10 +151,15 @@ impl Storage {
         let skipped = &request.skipped;
         let select =
             |service: &dyn BlockReadService, ids: &[String]| service.select(tenant, ids, request);
-        let mut answers = blocks.ask(self.services(), skipped, || Ok(()), select)?;
+        let mut answers = blocks.ask(self.services(), skipped, asker::go_on, select)?;
         if let Some(near) = answers.near {
             let gateway = Arc::clone(&self.gateway);
-            let (tenant, request, ids) = (tenant.clone(), request.clone(), blocks.near);
+            let (tenant, ids) = (tenant.clone(), blocks.near);
+            // All of the same series, or none: they are counted to find where it ended.
+            let request = SelectRequest {
+                skipped: Skipped::default(),
+                ..request.clone()
+            };
             let again = move || gateway.select(&tenant, &ids, &request);
             answers.near = Some(standby::of(near, Arc::new(again)));
         }

@@ -202,6 +202,7 @@ impl Store {
             range,
             labels: LabelsNeeded::All,
             max_series: 0,
+            max_bytes: 0,
             skipped: Skipped::default(),
         };
         (blocks.map(|block| block.id().to_owned()).collect(), request)

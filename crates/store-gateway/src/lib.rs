@@ -39,7 +39,7 @@ use open::OpenBlocks;
 pub struct Config {
     /// Memory for the footers and page indexes of blocks.
     pub index_cache: ByteSize,
-    /// Memory that these and the queries that read the blocks may take together; a query that would
+    /// Memory for those of all open blocks, of those too that are read now; a query whose blocks would
     /// take more than half of it is refused.
     pub max_open_memory: ByteSize,
     /// Memory for pages.
@@ -125,7 +125,7 @@ impl BlockReadService for StoreGateway {
         let taken = AtomicU64::new(0);
         let open = |id: &String| {
             let block = self.open(tenant, id, &request.skipped)?;
-            let bytes = block.as_ref().map_or(0, |b| open::bytes_of_read(b.meta()));
+            let bytes = block.as_ref().map_or(0, |b| open::bytes_of(b.meta()));
             let all = taken.fetch_add(bytes, Relaxed) + bytes;
             self.open.may_take(all, tenant)?;
             Ok(block)

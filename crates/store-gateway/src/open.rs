@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use block::catalog::{Catalogs, block_key};
 use block::{Block, BlockFiles, BlockMeta};
+use model::asker;
 use model::error::ErrorKind;
 use model::select::SelectError;
 use model::tenant::TenantId;
@@ -26,9 +28,8 @@ const BLOCK_BYTES: u64 = 32 << 10;
 /// The longest `meta.json` that is fetched, in bytes.
 const MAX_META_BYTES: u64 = 16 << 20;
 
-/// What a select takes in memory for each block, beside, in bytes: a batch of samples, timelines and
-/// labels.
-const SELECT_BYTES: u64 = 128 << 10;
+/// How often who waits for another to open a block looks whether his own asker still waits.
+const LOOK_AFTER_ASKER: Duration = Duration::from_millis(50);
 
 /// Open blocks: those that are read, and as many more as there is room for; of these, the one that
 /// was not used for longest goes first.
@@ -41,6 +42,8 @@ pub(crate) struct OpenBlocks {
     /// What they take.
     taken: Arc<AtomicU64>,
     state: Mutex<State>,
+    /// Who opens which block now: others that want it wait for that.
+    opening: Mutex<HashMap<(TenantId, String), Arc<Mutex<()>>>>,
 }
 
 #[derive(Default)]
@@ -73,14 +76,9 @@ impl Drop for Taken {
 }
 
 /// What an open block takes in memory, about.
-fn bytes_of(meta: &BlockMeta) -> u64 {
+pub(crate) fn bytes_of(meta: &BlockMeta) -> u64 {
     let tails = meta.files.iter().map(|file| file.size - file.tail_offset);
     tails.sum::<u64>() * BYTES_PER_TAIL_BYTE + BLOCK_BYTES
-}
-
-/// What a select of an open block takes, with the block, about.
-pub(crate) fn bytes_of_read(meta: &BlockMeta) -> u64 {
-    bytes_of(meta) + SELECT_BYTES
 }
 
 impl State {
@@ -132,6 +130,7 @@ impl OpenBlocks {
                 kept_limit: config.index_cache.0,
                 ..State::default()
             }),
+            opening: Mutex::default(),
         }
     }
 
@@ -156,9 +155,9 @@ impl OpenBlocks {
         Err(SelectError {
             kind: ErrorKind::TooMany,
             message: format!(
-                "the query reads so many blocks of tenant {tenant} that they take more than half \
-                 of store_gateway.max_open_memory, which is {} bytes; ask for a shorter range, \
-                 with matchers that name the metric, or raise it",
+                "the query reads so many blocks of tenant {tenant} that their indexes take more \
+                 than half of store_gateway.max_open_memory, which is {} bytes; ask for a shorter \
+                 range, with matchers that name the metric, or raise it",
                 self.limit
             ),
         })
@@ -176,6 +175,25 @@ impl OpenBlocks {
         if let Some(block) = self.state.lock().find(&key) {
             return Ok(block);
         }
+        let turn = Arc::clone(self.opening.lock().entry(key.clone()).or_default());
+        let opened = loop {
+            if let Some(_mine) = turn.try_lock_for(LOOK_AFTER_ASKER) {
+                let known = self.state.lock().find(&key);
+                break known.map_or_else(|| self.open(catalogs, &key), Ok);
+            }
+            asker::go_on()?;
+        };
+        // Who has waited with us holds the turn itself; who comes now begins a new one.
+        self.opening.lock().remove(&key);
+        opened
+    }
+
+    fn open(
+        &self,
+        catalogs: &Catalogs,
+        key: &(TenantId, String),
+    ) -> Result<Arc<Block>, SelectError> {
+        let (tenant, id) = key;
         let meta = self.find_meta(catalogs, tenant, id)?;
         let bytes = bytes_of(&meta);
         let files = Arc::new(CachedFiles {
@@ -184,7 +202,7 @@ impl OpenBlocks {
             quarantine: Arc::clone(&self.quarantine),
             clock: Arc::clone(&self.clock),
             tenant: tenant.clone(),
-            block: id.to_owned(),
+            block: id.clone(),
         });
         let opened = Block::open_from(meta, Arc::clone(&files) as _);
         let block = Arc::new(opened.map_err(|error| {
@@ -194,7 +212,7 @@ impl OpenBlocks {
             }
             error
         })?);
-        Ok(self.hold(key, block, bytes))
+        Ok(self.hold(key.clone(), block, bytes))
     }
 
     /// Takes memory for a block that is to be opened, if need be from blocks that nobody reads.
@@ -221,7 +239,7 @@ impl OpenBlocks {
         })
     }
 
-    /// Keeps a block, unless another has opened it meanwhile; returns the one that is kept.
+    /// Keeps a block, unless another was opened meanwhile; returns the one that is kept.
     fn hold(&self, key: (TenantId, String), block: Arc<Block>, bytes: u64) -> Arc<Block> {
         let mut state = self.state.lock();
         if let Some(block) = state.find(&key) {

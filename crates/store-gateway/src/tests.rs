@@ -7,6 +7,7 @@ use block::bucket::faulty::{Fault, FaultyStore};
 use block::bucket::{Bucket, BucketConfig};
 use block::catalog::{BlockEntry, Catalogs, Change, LocalPointers, block_key};
 use block::{BlockSpec, BlockWriter, SortKey, ulid};
+use model::asker;
 use model::error::ErrorKind;
 use model::labels::Labels;
 use model::matcher::{MatchOp, Matcher};
@@ -140,6 +141,7 @@ fn request(matchers: &[(&str, &str)], range: TimeRange) -> SelectRequest {
         range,
         labels: LabelsNeeded::All,
         max_series: 0,
+        max_bytes: 0,
         skipped: Skipped::default(),
     }
 }
@@ -414,58 +416,142 @@ fn blocks_that_are_read_have_their_bound_too() {
     let world = World::new();
     let entries: Vec<_> = (0..12).map(|number| world.block(number, 8)).collect();
     let ids: Vec<String> = entries.iter().map(|entry| entry.id().to_owned()).collect();
-    let each = open::bytes_of_read(&entries[0].meta);
+    let each = entries
+        .iter()
+        .map(|entry| open::bytes_of(&entry.meta))
+        .max();
+    let each = each.unwrap();
     world.commit(entries);
-    let gateway = world.gateway(&Config {
-        index_cache: ByteSize(0),
-        max_open_memory: ByteSize(each * 10),
-        ..Config::default()
-    });
+    let limited = |blocks: u64, kept: u64| {
+        world.gateway(&Config {
+            index_cache: ByteSize(each * kept),
+            max_open_memory: ByteSize(each * blocks),
+            ..Config::default()
+        })
+    };
     let wanted = request(&[], TimeRange::all());
+    let select = |gateway: &StoreGateway, ids: &[String]| gateway.select(&tenant(), ids, &wanted);
     // One query may take half of it.
+    let gateway = limited(20, 0);
     let error = read(&gateway, &ids, &wanted).unwrap_err();
     assert_eq!(error.kind, ErrorKind::TooMany, "{error}");
     assert!(error.message.contains("max_open_memory"), "{error}");
     assert_eq!(gateway.open.size(), (0, 0));
-    assert_eq!(read(&gateway, &ids[..4], &wanted).unwrap(), (8, 8 * 480));
-    // A look-up has but one open at a time.
+    assert_eq!(
+        read(&gateway, &ids[..9], &wanted).unwrap(),
+        (8, 8 * 120 * 9)
+    );
+    // Queries that read the same blocks share them.
+    let same: Vec<_> = (0..20)
+        .map(|_| select(&gateway, &ids[..4]).unwrap())
+        .collect();
+    assert_eq!(gateway.open.size().0, 4);
+    drop(same);
+    assert_eq!(gateway.open.size(), (0, 0));
+    // Also where all come at once.
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(read(&gateway, &ids[..9], &wanted).unwrap().0, 8));
+        }
+    });
+    // A look-up lets go of a block before it comes to the next, once it need not wait for it.
+    let gateway = limited(2, 0);
     let lookup = LookupRequest {
         matcher_sets: Vec::new(),
         range: TimeRange::all(),
         limit: 0,
         bounds: LookupBounds::default(),
     };
+    for id in &ids {
+        let known = gateway.series(&tenant(), std::slice::from_ref(id), &lookup);
+        assert_eq!(known.unwrap().len(), 8);
+    }
     assert_eq!(gateway.series(&tenant(), &ids, &lookup).unwrap().len(), 8);
     assert_eq!(gateway.open.size(), (0, 0));
-    // Queries that read the same blocks share them.
-    let same = (0..20).map(|_| gateway.select(&tenant(), &ids[..4], &wanted).unwrap());
-    let same: Vec<_> = same.collect();
-    assert_eq!(gateway.open.size().0, 4);
-    drop(same);
-    assert_eq!(gateway.open.size(), (0, 0));
     // What all take together is bounded, and blocks that nobody reads make room.
-    let limit = each * 5 / 2;
-    let gateway = world.gateway(&Config {
-        index_cache: ByteSize(limit),
-        max_open_memory: ByteSize(limit),
-        ..Config::default()
-    });
+    let gateway = limited(3, 3);
     for id in &ids {
         assert_eq!(
             read(&gateway, std::slice::from_ref(id), &wanted).unwrap().0,
             8
         );
-        assert!(gateway.open.size().1 <= limit);
+        assert!(gateway.open.size().1 <= each * 3);
     }
     let mut sets = Vec::new();
     let error = ids.iter().find_map(|id| {
-        let set = gateway.select(&tenant(), std::slice::from_ref(id), &wanted);
+        let set = select(&gateway, std::slice::from_ref(id));
         set.map(|set| sets.push(set)).err()
     });
     let error = error.unwrap();
     assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
     assert!(error.message.contains("max_open_memory"), "{error}");
-    assert!(sets.len() > 1 && gateway.open.size().1 <= limit);
+    assert!(sets.len() > 1 && gateway.open.size().1 <= each * 3);
     drop(sets);
     assert_eq!(read(&gateway, &ids[..1], &wanted).unwrap().0, 8);
+}
+
+#[test]
+fn a_read_for_nobody_asks_for_nothing_and_is_no_partial_answer() {
+    let world = World::new();
+    let entries: Vec<_> = (0..12).map(|number| world.block(number, 8)).collect();
+    let ids: Vec<String> = entries.iter().map(|entry| entry.id().to_owned()).collect();
+    world.commit(entries);
+    let gateway = world.gateway(&Config::default());
+    let partial = SelectRequest {
+        skipped: Skipped::allowed(),
+        ..request(&[], TimeRange::all())
+    };
+    let late = || asker::work_for(Some(Arc::new(|| true)), || read(&gateway, &ids, &partial));
+    let before = world.catalogs.bucket().requests();
+    let error = late().unwrap_err();
+    assert!(error.message.contains("nobody waits"), "{error}");
+    // Nor is it, where all is in memory.
+    assert_eq!(world.catalogs.bucket().requests(), before);
+    assert_eq!(read(&gateway, &ids, &partial).unwrap(), (8, 8 * 120 * 12));
+    assert!(late().is_err());
+    assert!(partial.skipped.texts().is_empty());
+}
+
+#[test]
+fn what_a_read_holds_of_all_blocks_has_its_bound() {
+    let world = World::new();
+    let entries: Vec<_> = (0..12).map(|number| world.block(number, 80)).collect();
+    let ids: Vec<String> = entries.iter().map(|entry| entry.id().to_owned()).collect();
+    world.commit(entries);
+    let gateway = world.gateway(&Config::default());
+    let bounded = |max_bytes| SelectRequest {
+        max_bytes,
+        ..request(&[], TimeRange::all())
+    };
+    let sets = ids.iter().map(|id| {
+        let one = std::slice::from_ref(id);
+        let set = gateway.select(&tenant(), one, &bounded(0)).unwrap();
+        set.held_bytes()
+    });
+    let all: usize = sets.sum();
+    assert!(all >= 12 * 80 * 16, "{all}");
+    assert_eq!(read(&gateway, &ids, &bounded(all * 2)).unwrap().0, 80);
+    let error = read(&gateway, &ids, &bounded(all / 2)).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::TooMany, "{error}");
+    assert!(error.message.contains("max_memory_per_query"), "{error}");
+    // Of a look-up the answer counts, whatever blocks and sets of matchers find it again.
+    let lookup = |max_bytes| LookupRequest {
+        matcher_sets: vec![Vec::new(); 50],
+        range: TimeRange::all(),
+        limit: 0,
+        bounds: LookupBounds {
+            max_bytes,
+            ..LookupBounds::default()
+        },
+    };
+    let found = gateway.series(&tenant(), &ids, &lookup(0)).unwrap();
+    let bytes: usize = found.iter().map(Labels::heap_bytes).sum();
+    for gateway in [&gateway, &world.gateway(&Config::default())] {
+        let fits = gateway.series(&tenant(), &ids, &lookup(bytes));
+        assert_eq!(fits.unwrap().len(), 80);
+        let error = gateway
+            .series(&tenant(), &ids, &lookup(bytes - 1))
+            .unwrap_err();
+        assert_eq!(error.kind, ErrorKind::TooMany, "{error}");
+    }
 }

@@ -151,6 +151,7 @@ fn append(c: &mut Criterion) {
         range: TimeRange::all(),
         labels: LabelsNeeded::All,
         max_series: 0,
+        max_bytes: 0,
         skipped: Skipped::default(),
     };
     c.bench_function("select one job", |b| {

@@ -125,20 +125,25 @@ impl Bucket {
             return Err(BucketError::config("the bucket is closed".to_owned()));
         };
         WAITS.set(WAITS.get() + 1);
-        let task = runtime.spawn(run);
-        let Some(has_gone) = asker::current() else {
-            return answered.recv().unwrap_or_else(|_| Err(lost()));
+        let stopped = || {
+            let what = "nobody waits for it any more";
+            let bucket = &self.inner.described;
+            BucketError::of(ErrorKind::Unavailable, bucket, operation, key, what)
         };
+        if asker::has_gone() {
+            return Err(stopped());
+        }
+        let task = runtime.spawn(run);
+        if asker::current().is_none() {
+            return answered.recv().unwrap_or_else(|_| Err(lost()));
+        }
         loop {
             match answered.recv_timeout(LOOK_AFTER_ASKER) {
                 Ok(done) => return done,
                 Err(RecvTimeoutError::Disconnected) => return Err(lost()),
-                Err(RecvTimeoutError::Timeout) if has_gone() => {
+                Err(RecvTimeoutError::Timeout) if asker::has_gone() => {
                     task.abort();
-                    let what = "nobody waits for it any more";
-                    let bucket = &self.inner.described;
-                    let kind = ErrorKind::Unavailable;
-                    return Err(BucketError::of(kind, bucket, operation, key, what));
+                    return Err(stopped());
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }

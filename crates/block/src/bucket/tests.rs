@@ -132,6 +132,10 @@ fn a_request_ends_when_nobody_waits_for_it() {
     let error = asker::work_for(Some(Arc::new(has_gone)), || bucket.get("key", 10)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("nobody waits"), "{error}");
+    // Nor does one begin for who has gone already.
+    let before = store.requests();
+    let late = asker::work_for(Some(Arc::new(|| true)), || bucket.get("key", 10));
+    assert!(late.is_err() && store.requests() == before);
     // Its turn is free again, and who does wait gets an answer.
     let waits = || bucket.get("key", 10);
     let answer = asker::work_for(Some(Arc::new(|| false)), waits);

@@ -12,6 +12,9 @@ use crate::table::Pages;
 /// The most rows of a select: they are listed before the first is read.
 const MAX_SELECTED_ROWS: usize = 16 << 20;
 
+/// What a row takes while rows are looked for.
+const ROW_BYTES: usize = size_of::<(i32, PlannedRow)>();
+
 /// Row groups whose rows are looked at with one fetch.
 const GROUPS_AT_ONCE: usize = 64;
 
@@ -39,8 +42,14 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Finds the rows of these series, which ascend, that may have samples in a range.
-    pub(super) fn of(block: &Block, ids: &[i32], range: TimeRange) -> Result<Self, BlockError> {
+    /// Finds the rows of these series, which ascend, that may have samples in a range; it may take so
+    /// many bytes (0: no limit).
+    pub(super) fn of(
+        block: &Block,
+        ids: &[i32],
+        range: TimeRange,
+        max_bytes: usize,
+    ) -> Result<Self, BlockError> {
         let mut found: Vec<(i32, PlannedRow)> = Vec::new();
         let meta = &block.meta;
         let in_range =
@@ -89,11 +98,21 @@ impl Plan {
                 };
                 found.push((*id, planned));
             }
+            let too_many = |what: String| BlockError::TooMany {
+                block: meta.block_id.clone(),
+                what,
+            };
             if found.len() > MAX_SELECTED_ROWS {
-                return Err(BlockError::TooMany {
-                    block: meta.block_id.clone(),
-                    what: format!("more rows than max_selected_rows of {MAX_SELECTED_ROWS}"),
-                });
+                let what = format!("more rows than max_selected_rows of {MAX_SELECTED_ROWS}");
+                return Err(too_many(what));
+            }
+            if max_bytes > 0 && found.len().saturating_mul(ROW_BYTES) > max_bytes {
+                let rows = found.len();
+                let what = format!(
+                    "{rows} rows, of which a list is kept; with that of other blocks it takes more \
+                     than max_memory_per_query allows: select fewer series or a shorter range"
+                );
+                return Err(too_many(what));
             }
         }
         // Rows of a series come in the order of time already.
@@ -110,6 +129,12 @@ impl Plan {
             plan.rows.push(*row);
         }
         Ok(plan)
+    }
+
+    /// What it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.rows.len() * size_of::<PlannedRow>()
+            + self.ids.len() * (size_of::<i32>() + size_of::<usize>())
     }
 
     /// Where in `rows` those of the series number `at` begin.

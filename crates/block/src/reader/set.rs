@@ -26,6 +26,8 @@ const LEAST_BATCH_SAMPLES: usize = 4 << 10;
 const MAX_HELD_TIMESTAMPS: usize = 4 << 20;
 /// Timelines of a block are kept for other selects where, on average, so many series share one.
 const SHARED_BY: u64 = 2;
+/// The labels of so many series are read together at least.
+const LEAST_LABELS: usize = 64;
 /// How many each set may keep at least.
 const LEAST_HELD_TIMESTAMPS: usize = 8 << 10;
 
@@ -39,6 +41,8 @@ pub(super) struct BlockSeriesSet {
     left: Range<usize>,
     /// A batch ends with the series that brings it to so many samples.
     batch_samples: usize,
+    /// The labels of so many series are read together.
+    labels_at_once: usize,
     /// Beyond so many timestamps, those of earlier batches are let go.
     max_held: usize,
     labels: Vec<Labels>,
@@ -73,6 +77,7 @@ impl BlockSeriesSet {
             needed: request.labels.clone(),
             left: 0..plan.ids.len(),
             batch_samples: (BATCH_SAMPLES / together.max(1)).max(LEAST_BATCH_SAMPLES),
+            labels_at_once: (SERIES_AT_ONCE / together.max(1)).max(LEAST_LABELS),
             max_held: (MAX_HELD_TIMESTAMPS / together.max(1)).max(LEAST_HELD_TIMESTAMPS),
             plan,
             labels: Vec::new(),
@@ -91,6 +96,7 @@ impl BlockSeriesSet {
             needed: self.needed.clone(),
             left,
             batch_samples: self.batch_samples,
+            labels_at_once: self.labels_at_once,
             max_held: self.max_held,
             labels: Vec::new(),
             labels_at: 0..0,
@@ -105,7 +111,7 @@ impl BlockSeriesSet {
             return Ok(Labels::empty());
         }
         if !self.labels_at.contains(&series) {
-            let end = self.left.end.min(series + SERIES_AT_ONCE);
+            let end = self.left.end.min(series + self.labels_at_once);
             let wanted = match &self.needed {
                 LabelsNeeded::All => LabelFilter::All,
                 LabelsNeeded::Only(names) => LabelFilter::Only(names),
@@ -346,6 +352,10 @@ impl SeriesSet for BlockSeriesSet {
 
     fn remaining(&self) -> Option<usize> {
         Some(self.left.len())
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.plan.bytes()
     }
 
     fn split(self: Box<Self>, parts: usize) -> Vec<Box<dyn SeriesSet>> {

@@ -45,6 +45,7 @@ impl Forgery {
             range: TimeRange::all(),
             labels: LabelsNeeded::All,
             max_series: 0,
+            max_bytes: 0,
             skipped: Skipped::default(),
         };
         let exemplars = block.exemplars(&[], TimeRange::all(), &LookupBounds::default());

@@ -48,6 +48,7 @@ pub(crate) fn request(matchers: Vec<Matcher>, range: TimeRange) -> SelectRequest
         range,
         labels: LabelsNeeded::All,
         max_series: 0,
+        max_bytes: 0,
         skipped: Skipped::default(),
     }
 }

@@ -221,6 +221,7 @@ impl Earlier {
             range,
             labels: LabelsNeeded::All,
             max_series: 0,
+            max_bytes: 0,
             skipped: Skipped::default(),
         };
         let sets = blocks.iter().map(|one| one.block.select(&request));

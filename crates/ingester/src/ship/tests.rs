@@ -240,6 +240,7 @@ fn everything() -> SelectRequest {
         range: TimeRange::all(),
         labels: LabelsNeeded::All,
         max_series: 0,
+        max_bytes: 0,
         skipped: Skipped::default(),
     }
 }

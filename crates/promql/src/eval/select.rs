@@ -99,6 +99,7 @@ impl Evaluator<'_> {
             range,
             labels: select.labels.clone(),
             max_series: self.budget.max_series(),
+            max_bytes: self.budget.limits().max_memory_bytes,
             skipped: Skipped::default(),
         };
         let mut loading = self.observe_select();

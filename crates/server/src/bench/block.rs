@@ -177,6 +177,7 @@ fn measure(folder: &Path, report: &mut Report) -> anyhow::Result<()> {
         range: block.meta().range(),
         labels: LabelsNeeded::All,
         max_series: 0,
+        max_bytes: 0,
         skipped: Skipped::default(),
     };
     let began = Instant::now();

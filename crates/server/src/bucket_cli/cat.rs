@@ -32,6 +32,7 @@ pub(super) fn run(
         range: TimeRange::all(),
         labels: LabelsNeeded::All,
         max_series: 0,
+        max_bytes: 0,
         skipped: Skipped::default(),
     })?;
     let mut samples = SeriesSamples::default();

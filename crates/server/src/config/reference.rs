@@ -150,7 +150,7 @@ const KEYS: &[(&str, &str)] = &[
     ),
     (
         "store_gateway.max_open_memory",
-        "Memory that these and the queries that read the blocks may take together; a query that \
+        "Memory for those of all open blocks, of those too that are read now; a query whose blocks \
          would take more than half of it is refused.",
     ),
     ("store_gateway.page_cache", "Memory for pages of blocks."),

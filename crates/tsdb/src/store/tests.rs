@@ -222,6 +222,7 @@ pub(super) fn everything() -> SelectRequest {
         range: TimeRange::all(),
         labels: LabelsNeeded::All,
         max_series: 0,
+        max_bytes: 0,
         skipped: Skipped::default(),
     }
 }
