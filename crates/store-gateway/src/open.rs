@@ -31,6 +31,9 @@ const MAX_META_BYTES: u64 = 16 << 20;
 /// How often who waits for another to open a block looks whether his own asker still waits.
 const LOOK_AFTER_ASKER: Duration = Duration::from_millis(50);
 
+/// A tenant's block.
+type BlockKey = (TenantId, String);
+
 /// Open blocks: those that are read, and as many more as there is room for; of these, the one that
 /// was not used for longest goes first.
 pub(crate) struct OpenBlocks {
@@ -43,12 +46,12 @@ pub(crate) struct OpenBlocks {
     taken: Arc<AtomicU64>,
     state: Mutex<State>,
     /// Who opens which block now: others that want it wait for that.
-    opening: Mutex<HashMap<(TenantId, String), Arc<Mutex<()>>>>,
+    opening: Mutex<HashMap<BlockKey, Arc<Mutex<()>>>>,
 }
 
 #[derive(Default)]
 struct State {
-    blocks: HashMap<(TenantId, String), Held>,
+    blocks: HashMap<BlockKey, Held>,
     kept_bytes: u64,
     /// How many these may be.
     kept_limit: u64,
@@ -83,7 +86,7 @@ pub(crate) fn bytes_of(meta: &BlockMeta) -> u64 {
 
 impl State {
     /// A block that is open, used now.
-    fn find(&mut self, key: &(TenantId, String)) -> Option<Arc<Block>> {
+    fn find(&mut self, key: &BlockKey) -> Option<Arc<Block>> {
         self.clock += 1;
         let now = self.clock;
         let held = self.blocks.get_mut(key)?;
@@ -188,11 +191,7 @@ impl OpenBlocks {
         opened
     }
 
-    fn open(
-        &self,
-        catalogs: &Catalogs,
-        key: &(TenantId, String),
-    ) -> Result<Arc<Block>, SelectError> {
+    fn open(&self, catalogs: &Catalogs, key: &BlockKey) -> Result<Arc<Block>, SelectError> {
         let (tenant, id) = key;
         let meta = self.find_meta(catalogs, tenant, id)?;
         let bytes = bytes_of(&meta);
@@ -240,7 +239,7 @@ impl OpenBlocks {
     }
 
     /// Keeps a block, unless another was opened meanwhile; returns the one that is kept.
-    fn hold(&self, key: (TenantId, String), block: Arc<Block>, bytes: u64) -> Arc<Block> {
+    fn hold(&self, key: BlockKey, block: Arc<Block>, bytes: u64) -> Arc<Block> {
         let mut state = self.state.lock();
         if let Some(block) = state.find(&key) {
             return block;

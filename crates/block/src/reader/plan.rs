@@ -15,6 +15,23 @@ const MAX_SELECTED_ROWS: usize = 16 << 20;
 /// What a row takes while rows are looked for.
 const ROW_BYTES: usize = size_of::<(i32, PlannedRow)>();
 
+/// The columns a plan is made of.
+const COLUMNS: [usize; 5] = [
+    samples::SLICE_START,
+    samples::SERIES_ID,
+    samples::N,
+    samples::COMP,
+    samples::KIND,
+];
+/// The other small ones, which reading the rows needs.
+const OTHERS: [usize; 5] = [
+    samples::TIMELINE_ID,
+    samples::T_OFF,
+    samples::BUCKET,
+    samples::EXP,
+    samples::MULT,
+];
+
 /// Row groups whose rows are looked at with one fetch.
 const GROUPS_AT_ONCE: usize = 64;
 
@@ -65,11 +82,9 @@ impl Plan {
                 let next = &groups[at..groups.len().min(at + GROUPS_AT_ONCE)];
                 let next = next.iter();
                 let rows = next.map(|(group, all)| (*group, std::slice::from_ref(all)));
-                // With all that is small of these rows: reading them asks for no more than their
-                // values then.
-                pages = block
-                    .samples
-                    .fetch(rows, samples::SLICE_START..=samples::MULT)?;
+                // With all else that is small of these rows: reading them asks for no more than
+                // their values then.
+                pages = block.samples.fetch_with(rows, &COLUMNS, &OTHERS)?;
             }
             let (group, all) = (*group, std::slice::from_ref(all));
             let table = &block.samples;

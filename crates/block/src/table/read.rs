@@ -231,6 +231,31 @@ impl Table {
         }))
     }
 
+    /// Fetches the pages that hold rows of groups in some columns and, with them, in others; nothing
+    /// where all of the first are in memory decompressed.
+    pub(crate) fn fetch_with<'r>(
+        &self,
+        wanted: impl IntoIterator<Item = (usize, &'r [Range<usize>])> + Clone,
+        columns: &[usize],
+        others: &[usize],
+    ) -> Result<Pages, BlockError> {
+        let mut places = Vec::new();
+        for (group, rows) in wanted.clone() {
+            for column in columns {
+                self.places_of(group, *column, rows, &mut places);
+            }
+        }
+        if self.file.knows(&places) {
+            return Ok(Pages::default());
+        }
+        for (group, rows) in wanted {
+            for column in others {
+                self.places_of(group, *column, rows, &mut places);
+            }
+        }
+        self.file.fetch(places).map_err(|e| self.place.io(e))
+    }
+
     /// Fetches the pages of parts, all in one call: each is a group, a column, and rows of it.
     pub(crate) fn fetch_parts<'r>(
         &self,

@@ -157,6 +157,12 @@ impl CheckedFile {
         again
     }
 
+    /// Whether all these pages are in memory decompressed.
+    pub(super) fn knows(&self, places: &[Range<u64>]) -> bool {
+        let decoded = self.files.decoded();
+        decoded.is_some_and(|known| places.iter().all(|place| known.has(self.id, place.start)))
+    }
+
     /// Fetches pages in one call; what comes is checked when it is used.
     pub(super) fn fetch(&self, mut places: Vec<Range<u64>>) -> io::Result<Pages> {
         places.sort_unstable_by_key(|place| place.start);
