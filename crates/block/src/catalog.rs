@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use model::error::ErrorKind;
 use model::tenant::TenantId;
 use model::time::{Clock, TimeRange, TimestampMs};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -350,12 +350,11 @@ impl Catalogs {
     /// # Errors
     /// Where the next version can't be written or made the current: then the old one still is.
     pub fn commit(&self, tenant: &TenantId, change: &Change) -> Result<Arc<Catalog>, CatalogError> {
-        let turn = xxh3_64(tenant.as_str().as_bytes()) as usize % COMMIT_LOCKS;
-        let _turn = self.committing[turn].lock();
+        let _turn = self.turn(tenant);
         for _ in 0..MAX_CONFLICTS {
             let current = self.load(tenant)?;
             if current.version == 0 && self.is_forgotten(tenant, change)? {
-                let rebuilt = self.rebuild(tenant)?;
+                let rebuilt = self.rebuild_in_turn(tenant)?;
                 tracing::warn!(
                     %tenant,
                     blocks = rebuilt.blocks,
@@ -374,6 +373,12 @@ impl Catalogs {
         Err(CatalogError::Busy {
             tenant: tenant.clone(),
         })
+    }
+
+    /// Waits for the tenant's turn to change its catalog.
+    fn turn(&self, tenant: &TenantId) -> MutexGuard<'_, ()> {
+        let turn = xxh3_64(tenant.as_str().as_bytes()) as usize % COMMIT_LOCKS;
+        self.committing[turn].lock()
     }
 
     /// Whether the bucket has blocks of a tenant without a catalog, besides those that are to be

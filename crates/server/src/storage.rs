@@ -175,7 +175,10 @@ fn rebuild_missing(catalogs: &Catalogs) -> anyhow::Result<()> {
         if blocks.is_empty() {
             continue;
         }
-        let rebuilt = catalogs.rebuild(&tenant)?;
+        // A first block may have been committed since the look at the pointers.
+        let Some(rebuilt) = catalogs.rebuild_missing(&tenant)? else {
+            continue;
+        };
         tracing::warn!(
             %tenant,
             blocks = rebuilt.blocks,

@@ -44,8 +44,34 @@ impl Catalogs {
     /// current version. Blocks that retention had removed come back until it removes them again.
     ///
     /// # Errors
-    /// Where the bucket can't be listed or the catalog can't be written.
+    /// Where the bucket can't be listed or the catalog can't be written, or where somebody else
+    /// committed meanwhile: then that version stays, and another try takes in what it added.
     pub fn rebuild(&self, tenant: &TenantId) -> Result<Rebuilt, CatalogError> {
+        let _turn = self.turn(tenant);
+        self.rebuild_in_turn(tenant)
+    }
+
+    /// As [`Self::rebuild`], unless the tenant has a pointer.
+    ///
+    /// # Errors
+    /// As of [`Self::rebuild`], and where the pointer can't be read.
+    pub fn rebuild_missing(&self, tenant: &TenantId) -> Result<Option<Rebuilt>, CatalogError> {
+        let _turn = self.turn(tenant);
+        match self.pointer(tenant)? {
+            Some(_) => Ok(None),
+            None => self.rebuild_in_turn(tenant).map(Some),
+        }
+    }
+
+    /// Rebuilds for who has the tenant's turn.
+    pub(super) fn rebuild_in_turn(&self, tenant: &TenantId) -> Result<Rebuilt, CatalogError> {
+        // First of all: what is committed after this look may not be seen below, and then the swap
+        // must fail.
+        let (expected, pointed) = match self.pointers.load(tenant) {
+            Ok(pointer) => (pointer.map_or(0, |pointer| pointer.version), true),
+            // A pointer that can't be read is replaced.
+            Err(_) => (0, false),
+        };
         let failed = |error: BucketError| CatalogError::Bucket {
             tenant: tenant.clone(),
             error,
@@ -100,11 +126,6 @@ impl Catalogs {
             .iter()
             .filter_map(|object| version_of(&object.key))
             .max();
-        let (expected, pointed) = match self.pointers.load(tenant) {
-            Ok(pointer) => (pointer.map_or(0, |pointer| pointer.version), true),
-            // A pointer that can't be read is replaced.
-            Err(_) => (0, false),
-        };
         let mut next = Catalog {
             version: newest.unwrap_or_default().max(expected) + 1,
             created_ms: self.clock.now_ms(),

@@ -1,6 +1,7 @@
 //! Commits, conflicts, faults and rebuilding.
 
 mod parts;
+mod rebuild;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
