@@ -209,6 +209,16 @@ pub enum CatalogError {
         /// Whose catalog.
         tenant: TenantId,
     },
+    /// The next version would be one that no reader takes.
+    #[error(
+        "catalog of tenant {tenant}: the next version would have {what} that are read: nothing was committed, new blocks stay on the disk of the ingester; let the tenant have fewer blocks, by a longer storage.block_duration or a shorter limits.retention"
+    )]
+    TooLarge {
+        /// Whose catalog.
+        tenant: TenantId,
+        /// Which limit, and by how much.
+        what: String,
+    },
     /// Others committed again and again in between.
     #[error("catalog of tenant {tenant}: {MAX_CONFLICTS} other commits came in between; try again")]
     Busy {
@@ -227,6 +237,7 @@ impl CatalogError {
             | Self::NotKnown { .. }
             | Self::Busy { .. } => ErrorKind::Unavailable,
             Self::Damaged { .. } => ErrorKind::Corrupt,
+            Self::TooLarge { .. } => ErrorKind::TooMany,
         }
     }
 }
@@ -256,6 +267,8 @@ pub struct Catalogs {
     complete: AtomicBool,
     /// A catalog of more blocks is written in parts.
     split_above: usize,
+    /// How large what is written may be.
+    bounds: codec::Bounds,
     /// What was read or committed last.
     known: Mutex<Known>,
 }
@@ -277,6 +290,7 @@ impl Catalogs {
             committing: std::array::from_fn(|_| Mutex::default()),
             complete: AtomicBool::new(true),
             split_above: parts::SPLIT_ABOVE,
+            bounds: codec::Bounds::default(),
             known: Mutex::default(),
         }
     }
@@ -428,11 +442,14 @@ impl Catalogs {
         let own = divided.own.len();
         let part = |(start_ms, blocks)| match parts::unchanged(current, start_ms, blocks) {
             Some(part) => Ok(part.clone()),
-            None => codec::write_part(&self.bucket, tenant, &self.new_id(), start_ms, blocks),
+            None => {
+                let id = self.new_id();
+                codec::write_part(&self.bucket, self.bounds, tenant, &id, start_ms, blocks)
+            }
         };
         let parts = divided.parts.into_iter().map(part);
         next.parts = parts.collect::<Result<_, _>>()?;
-        codec::write(&self.bucket, tenant, object, next, own)
+        codec::write(&self.bucket, self.bounds, tenant, object, next, own)
     }
 
     /// The parts that a version names, by the name of its object in the tenant's folder for

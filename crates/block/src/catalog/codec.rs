@@ -21,6 +21,40 @@ const MAX_CATALOG_BYTES: u64 = 256 << 20;
 /// The most parts of a catalog: eight hundred years.
 const MAX_PARTS: usize = 10_000;
 
+/// How large what is written may be: no larger than what is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) object_bytes: u64,
+    pub(super) parts: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            object_bytes: MAX_CATALOG_BYTES,
+            parts: MAX_PARTS,
+        }
+    }
+}
+
+impl Bounds {
+    /// Refuses what no reader would take: it must not become current.
+    fn check(self, tenant: &TenantId, bytes: usize, parts: usize) -> Result<(), CatalogError> {
+        let what = if parts > self.parts {
+            format!("{parts} parts, more than the {} (MAX_PARTS)", self.parts)
+        } else if bytes as u64 > self.object_bytes {
+            let most = self.object_bytes;
+            format!("an object of {bytes} bytes, more than the {most} (MAX_CATALOG_BYTES)")
+        } else {
+            return Ok(());
+        };
+        Err(CatalogError::TooLarge {
+            tenant: tenant.clone(),
+            what,
+        })
+    }
+}
+
 /// What the object of a part has.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,9 +89,10 @@ fn failed(tenant: &TenantId) -> impl Fn(BucketError) -> CatalogError {
     }
 }
 
-/// Writes a part.
+/// Writes a part, unless it is larger than those that are read.
 pub(super) fn write_part(
     bucket: &Bucket,
+    bounds: Bounds,
     tenant: &TenantId,
     id: &str,
     start_ms: TimestampMs,
@@ -70,6 +105,7 @@ pub(super) fn write_part(
         blocks: blocks.to_vec(),
     };
     let bytes = serde_json::to_vec(&document).map_err(|error| damaged(tenant, &object, error))?;
+    bounds.check(tenant, bytes.len(), 1)?;
     let part = Part {
         start_ms,
         bytes: bytes.len() as u64,
@@ -82,10 +118,11 @@ pub(super) fn write_part(
     Ok(part)
 }
 
-/// Writes a version whose parts are written; says what points to it. Its object lists only its own
-/// blocks.
+/// Writes a version whose parts are written, unless it is larger than those that are read; says what
+/// points to it. Its object lists only its own blocks.
 pub(super) fn write(
     bucket: &Bucket,
+    bounds: Bounds,
     tenant: &TenantId,
     object: String,
     catalog: &mut Catalog,
@@ -105,6 +142,7 @@ pub(super) fn write(
         ..*catalog
     };
     let bytes = seal(&mut document).map_err(|error| damaged(tenant, &object, error))?;
+    bounds.check(tenant, bytes.len(), document.parts.len())?;
     catalog.checksum = document.checksum;
     bucket
         .put(&object, Bytes::from(bytes))

@@ -149,6 +149,43 @@ fn a_commit_in_parts_that_fails_leaves_what_was() {
     assert_eq!((read.version, read.blocks.len()), (2, 7));
 }
 
+/// What a reader would refuse is not made the current version.
+#[test]
+fn a_version_that_is_too_large_to_be_read_is_not_committed() {
+    let world = World::new();
+    let months = [0, 0, 1, 2].into_iter().zip(1..);
+    let first = months.map(|(month, number)| in_month(month, number));
+    let before = divided(&world).commit(&tenant(), &adding(first.collect()));
+    let before = before.unwrap();
+    let largest = before.parts[0].bytes;
+    let check = |bounds: codec::Bounds, month: i64, limit: &str| {
+        let catalogs = Catalogs {
+            bounds,
+            ..divided(&world)
+        };
+        let change = adding(vec![in_month(month, 9)]);
+        let error = catalogs.commit(&tenant(), &change).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooMany);
+        let text = error.to_string();
+        assert!(text.contains("tenant t") && text.contains(limit), "{text}");
+        for catalogs in [catalogs, world.catalogs()] {
+            assert_eq!(*catalogs.current(&tenant()).unwrap(), *before);
+        }
+    };
+    let few_bytes = codec::Bounds {
+        object_bytes: largest,
+        ..codec::Bounds::default()
+    };
+    // A part, and the version's own object.
+    check(few_bytes, 0, "MAX_CATALOG_BYTES");
+    check(few_bytes, 2, "MAX_CATALOG_BYTES");
+    let few_parts = codec::Bounds {
+        parts: 2,
+        ..codec::Bounds::default()
+    };
+    check(few_parts, 3, "MAX_PARTS");
+}
+
 /// The golden files of version 2 of the format: what is written has their bytes, and they are read.
 #[test]
 fn the_golden_files_of_a_catalog_in_parts_hold() {
