@@ -219,6 +219,15 @@ pub enum CatalogError {
         /// Which limit, and by how much.
         what: String,
     },
+    /// The pointer or an object has the last number there is.
+    #[error(
+        "catalog of tenant {tenant}: no version can come after {}: delete the object below {tenant}/catalog/ that has this number, or the pointer",
+        u64::MAX
+    )]
+    NoNumber {
+        /// Whose catalog.
+        tenant: TenantId,
+    },
     /// Others committed again and again in between.
     #[error("catalog of tenant {tenant}: {MAX_CONFLICTS} other commits came in between; try again")]
     Busy {
@@ -236,7 +245,7 @@ impl CatalogError {
             | Self::Pointer { .. }
             | Self::NotKnown { .. }
             | Self::Busy { .. } => ErrorKind::Unavailable,
-            Self::Damaged { .. } => ErrorKind::Corrupt,
+            Self::Damaged { .. } | Self::NoNumber { .. } => ErrorKind::Corrupt,
             Self::TooLarge { .. } => ErrorKind::TooMany,
         }
     }

@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{BlockEntry, Catalog, CatalogError, Part, Pointer, parts};
 use crate::bucket::{Bucket, BucketError};
 use crate::meta::hex;
+use crate::ulid;
 
 /// The version of the format of a catalog without parts.
 const WHOLE: u32 = 1;
@@ -72,6 +73,15 @@ pub(super) fn folder(tenant: &TenantId) -> String {
 /// The key of a version.
 pub(super) fn object(tenant: &TenantId, version: u64, id: &str) -> String {
     format!("{}/{version:020}-{id}.json", folder(tenant))
+}
+
+/// The number of a version, by its key; `None`: it is the key of something else.
+pub(super) fn version_of(key: &str) -> Option<u64> {
+    let name = key.rsplit('/').next()?.strip_suffix(".json")?;
+    let (version, id) = name.split_once('-')?;
+    let digits = version.len() == 20 && version.bytes().all(|byte| byte.is_ascii_digit());
+    ulid::time_ms(id)?;
+    version.parse().ok().filter(|_| digits)
 }
 
 fn damaged(tenant: &TenantId, object: &str, what: impl ToString) -> CatalogError {

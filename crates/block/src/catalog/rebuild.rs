@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use model::error::ErrorKind;
 use model::tenant::TenantId;
 
 use super::{BlockEntry, Catalog, CatalogError, Catalogs, block_key, codec};
@@ -87,22 +88,24 @@ impl Catalogs {
                 continue;
             }
             let key = block_key(tenant.as_str(), &id, META);
-            let bytes = match self.bucket.get(&key, MAX_META_BYTES) {
-                Err(error) if error.is_not_found() => {
-                    rebuilt.unfinished += 1;
-                    continue;
-                }
-                got => got.map_err(failed)?,
+            let read = match self.bucket.get(&key, MAX_META_BYTES) {
+                Ok(bytes) => read_meta(&bytes, tenant, &id).map_err(|error| error.to_string()),
+                Err(error) => match error.kind() {
+                    ErrorKind::NotFound => {
+                        rebuilt.unfinished += 1;
+                        continue;
+                    }
+                    // Longer than any that was written, or never whole: one block's fault.
+                    ErrorKind::Invalid | ErrorKind::Corrupt => Err(error.to_string()),
+                    _ => return Err(failed(error)),
+                },
             };
-            match read_meta(&bytes, tenant, &id) {
+            match read {
                 Ok(meta) => blocks.push(Arc::new(BlockEntry {
                     meta,
                     metric_names: None,
                 })),
-                Err(error) => rebuilt.unreadable.push(Unreadable {
-                    block: id,
-                    what: error.to_string(),
-                }),
+                Err(what) => rebuilt.unreadable.push(Unreadable { block: id, what }),
             }
         }
         let sources = blocks
@@ -118,16 +121,17 @@ impl Catalogs {
             .bucket
             .list(&codec::folder(tenant), MAX_VERSIONS)
             .map_err(failed)?;
-        let version_of = |key: &str| {
-            let name = key.rsplit('/').next()?;
-            name.split('-').next()?.parse::<u64>().ok()
-        };
-        let newest = listed
+        let versions = listed
             .iter()
-            .filter_map(|object| version_of(&object.key))
-            .max();
+            .filter_map(|object| codec::version_of(&object.key));
+        let newest = versions.max().unwrap_or_default().max(expected);
+        let version = newest
+            .checked_add(1)
+            .ok_or_else(|| CatalogError::NoNumber {
+                tenant: tenant.clone(),
+            })?;
         let mut next = Catalog {
-            version: newest.unwrap_or_default().max(expected) + 1,
+            version,
             created_ms: self.clock.now_ms(),
             blocks,
             ..Catalog::default()

@@ -201,6 +201,32 @@ fn a_start_makes_the_catalogs_that_are_missing() {
     assert_eq!(catalogs.tenants().unwrap(), [tenant, other]);
 }
 
+/// What is wrong with one tenant's folder is no reason to hide the blocks of the others.
+#[test]
+fn a_tenant_whose_catalog_cannot_be_made_stops_no_other() {
+    let world = World::new();
+    // Before "anonymous": nothing comes after the last number.
+    let bad = "aaa/catalog/18446744073709551615-01ARZ3NDEKTSV4RRFFQ69G5FAV.json";
+    let bad = world.folder.path().join("bucket").join(bad);
+    std::fs::create_dir_all(bad.parent().unwrap()).unwrap();
+    std::fs::write(&bad, "x").unwrap();
+    let blocks = world
+        .folder
+        .path()
+        .join("bucket/aaa/blocks")
+        .join(&world.id);
+    std::fs::create_dir_all(&blocks).unwrap();
+    std::fs::write(blocks.join("series.parquet"), "x").unwrap();
+    std::fs::remove_file(world.folder.path().join("catalog/anonymous.json")).unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(1));
+    let opened = storage::open(&world.config.storage, &clock, Arc::new(random)).unwrap();
+    let tenant = TenantId::anonymous();
+    assert_eq!(opened.catalogs.current(&tenant).unwrap().blocks.len(), 1);
+    // The bucket is not known to the end yet.
+    let other = TenantId::new("aaa").unwrap();
+    assert!(opened.catalogs.current(&other).is_err());
+}
+
 #[test]
 fn a_data_directory_that_is_not_there_is_not_made() {
     let world = World::new();

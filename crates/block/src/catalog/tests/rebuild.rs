@@ -97,3 +97,38 @@ fn a_rebuild_gives_way_to_a_commit_and_keeps_its_turn() {
     // Who only makes what is missing finds that nothing is.
     assert!(catalogs.rebuild_missing(&tenant()).unwrap().is_none());
 }
+
+#[test]
+fn what_cannot_be_read_is_left_out_and_named() {
+    let world = World::new();
+    let catalogs = world.catalogs();
+    put(&catalogs, 1);
+    let large = ulid::new(2, 2);
+    let key = block_key("t", &large, "meta.json");
+    let bytes = vec![b' '; crate::meta::MAX_META_BYTES as usize + 1];
+    catalogs.bucket.put(&key, bytes.into()).unwrap();
+    // Somebody else's files in the folder for versions say nothing.
+    let id = ulid::new(1, 1);
+    for name in [
+        format!("{}0-{id}.json", u64::MAX),
+        format!("7-{id}.json"),
+        format!("{:020}-notes.json", 8),
+        format!("{:020}-{id}.txt", 9),
+    ] {
+        let key = format!("t/catalog/{name}");
+        catalogs.bucket.put(&key, "x".into()).unwrap();
+    }
+    let rebuilt = catalogs.rebuild(&tenant()).unwrap();
+    assert_eq!((rebuilt.version, rebuilt.blocks), (1, 1));
+    assert_eq!(rebuilt.unreadable[0].block, large);
+    assert!(rebuilt.unreadable[0].what.contains("more than"));
+    // After the last number comes none.
+    let last = format!("t/catalog/{:020}-{id}.json", u64::MAX);
+    catalogs.bucket.put(&last, "x".into()).unwrap();
+    let error = catalogs.rebuild(&tenant()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    catalogs.bucket.delete(&last).unwrap();
+    // A bucket that is down says nothing about a block.
+    world.store.set_down(true);
+    assert!(catalogs.rebuild(&tenant()).is_err());
+}
