@@ -338,6 +338,15 @@ impl Catalogs {
         Ok(current)
     }
 
+    /// The number of the current version of a tenant's catalog, without reading it; 0: there is none,
+    /// or none is known.
+    ///
+    /// # Errors
+    /// Where the pointer can't be read.
+    pub fn version(&self, tenant: &TenantId) -> Result<u64, CatalogError> {
+        Ok(self.pointer(tenant)?.map_or(0, |pointer| pointer.version))
+    }
+
     /// The version that the pointer names; an empty one where there is none.
     fn load(&self, tenant: &TenantId) -> Result<Arc<Catalog>, CatalogError> {
         let pointer = self.pointer(tenant)?;

@@ -90,6 +90,8 @@ struct Progress {
     newest: Option<(TimestampMs, TimestampMs)>,
     /// What blocks hold of the head, and which reader is the first that knows.
     held: Option<(CutMark, u64)>,
+    /// The version of the catalog that its copies on this disk were last held against.
+    seen: Option<u64>,
 }
 
 /// Why a tenant's samples are not in the bucket yet.
@@ -140,7 +142,10 @@ impl Shipper {
         let heads = self.store.heads();
         for tenant in self.local.tenants() {
             if !heads.iter().any(|head| *head.tenant() == tenant) {
-                let published = self.publish_waiting(&tenant, now).map(drop);
+                let progress = tenants.entry(tenant.clone()).or_default();
+                let published = self.reconsider(&tenant, progress, now);
+                let published = published.and_then(|()| self.publish_waiting(&tenant, now));
+                let published = published.map(drop);
                 self.note(&tenant, published, &mut first);
             }
         }
@@ -154,8 +159,14 @@ impl Shipper {
         if dropped {
             self.write_down();
         }
-        // As long as a head has what a block holds, the copy here tells that a block has it.
-        let is_needed = |tenant: &TenantId| tenants.get(tenant).is_some_and(|p| p.held.is_some());
+        let is_needed = |tenant: &TenantId, _: &LocalBlock| {
+            let Some(progress) = tenants.get(tenant) else {
+                return true;
+            };
+            // As long as a head has what a block holds, the copy here tells that a block has it. And
+            // one that no catalog may have is not let go.
+            progress.held.is_some() || progress.seen.is_none()
+        };
         let before = now.saturating_sub(self.config.keep_ms);
         let removed = self.local.remove_committed_before(before, is_needed);
         if removed > 0 {
@@ -191,6 +202,7 @@ impl Shipper {
         all: bool,
     ) -> Result<bool, ShipError> {
         let tenant = head.tenant();
+        self.reconsider(tenant, progress, now)?;
         if self.publish_waiting(tenant, now)? {
             // The head has what was in them: it is cut again.
             progress.cut = None;
@@ -288,6 +300,48 @@ impl Shipper {
             tracing::warn!(%error, "cannot write head snapshot; the log is kept");
         }
         self.store.remove_unused_files();
+    }
+
+    /// Holds the copies of a tenant's committed blocks against its catalog, where there is a new
+    /// version. One that is missing there, as after a rebuild from a bucket that had lost it, is
+    /// published again, unless somebody removed it or retention is over.
+    ///
+    /// A copy is noted as committed behind its commit, and here the catalog is read behind the note:
+    /// what is missing then is gone.
+    fn reconsider(
+        &self,
+        tenant: &TenantId,
+        progress: &mut Progress,
+        now: TimestampMs,
+    ) -> Result<(), ShipError> {
+        let mut copies = self.local.of(tenant);
+        copies.retain(|one| one.is_committed());
+        let seen = progress.seen.take();
+        let version = self.catalogs.version(tenant)?;
+        if copies.is_empty() || seen == Some(version) {
+            progress.seen = Some(version);
+            return Ok(());
+        }
+        let catalog = self.catalogs.current(tenant)?;
+        let expired = match (self.limits)(tenant).kept_ms() {
+            TimestampMs::MAX => TimestampMs::MIN,
+            kept_ms => now.saturating_sub(kept_ms),
+        };
+        for one in copies.iter().filter(|one| !catalog.covers(one.id())) {
+            if catalog.removed.iter().any(|gone| gone.id == one.id()) {
+                self.local.set_withdrawn(one)?;
+            } else if !one.is_withdrawn() && one.block.meta().max_time > expired {
+                tracing::warn!(
+                    %tenant,
+                    block = one.id(),
+                    catalog = catalog.version,
+                    "the catalog has lost a block of which a copy is here: it is published again"
+                );
+                self.local.set_waiting(one)?;
+            }
+        }
+        progress.seen = Some(catalog.version);
+        Ok(())
     }
 
     /// Publishes the blocks of a tenant that the catalog has not. Those that turn out damaged are set

@@ -221,7 +221,8 @@ impl Process {
             );
             let names = block.label_values(METRIC_NAME, &[], &LookupBounds::default());
             for name in names.unwrap() {
-                assert!(entry.metric_names.as_ref().unwrap().may_contain(&name));
+                let filter = entry.metric_names.as_ref();
+                assert!(filter.is_none_or(|names| names.may_contain(&name)));
             }
         }
         points
@@ -585,4 +586,75 @@ fn a_range_of_many_series_becomes_several_blocks() {
         let blocks = &process.catalogs.current(&tenant()).unwrap().blocks;
         assert_eq!(blocks.len(), 3 * 3, "{stop:?}");
     }
+}
+
+#[test]
+fn a_copy_that_the_catalog_lost_is_published_again() {
+    let (world, process, acknowledged) = five_hours();
+    let now = world.clock.now_ms();
+    process.shipper.pass(now, true).unwrap();
+    assert_eq!(process.in_blocks(), acknowledged);
+    let version = process.catalogs.current(&tenant()).unwrap().version;
+    process.shipper.pass(now, true).unwrap();
+    let same = process.catalogs.current(&tenant()).unwrap();
+    assert_eq!(same.version, version, "nothing is missing");
+    // The bucket loses a block, and the catalog is made anew of what is left.
+    let lose = |process: &Process, at: usize| {
+        let lost = process.shipper.local.of(&tenant()).remove(at);
+        fs::remove_dir_all(process.bucket.join("t/blocks").join(lost.id())).unwrap();
+        process.catalogs.rebuild(&tenant()).unwrap();
+        assert_ne!(process.in_blocks(), acknowledged);
+    };
+    lose(&process, 0);
+    // Its copy would go now.
+    process.shipper.pass(now + 7 * HOUR, false).unwrap();
+    assert_eq!(process.in_blocks(), acknowledged);
+    lose(&process, 0);
+    drop(process);
+    let process = world.start(None);
+    process.shipper.pass(now + 7 * HOUR, false).unwrap();
+    assert_eq!(process.in_blocks(), acknowledged);
+    assert_eq!(process.shipper.local.counts().1, 0);
+}
+
+#[test]
+fn a_block_that_was_removed_stays_away_and_hides_nothing() {
+    let (world, process, acknowledged) = five_hours();
+    let now = world.clock.now_ms();
+    process.shipper.pass(now, true).unwrap();
+    let removed = process.shipper.local.of(&tenant()).remove(2);
+    let id = removed.id().to_owned();
+    let change = Change {
+        remove: vec![id.clone()],
+        ..Change::default()
+    };
+    process.catalogs.commit(&tenant(), &change).unwrap();
+    process.shipper.pass(now + 1, true).unwrap();
+    let is_listed = |process: &Process| {
+        let catalog = process.catalogs.current(&tenant()).unwrap();
+        catalog.block(&id).is_some()
+    };
+    assert!(!is_listed(&process));
+    // Its files are deleted, and the catalog forgets it.
+    fs::remove_dir_all(process.bucket.join("t/blocks").join(&id)).unwrap();
+    let change = Change {
+        forget: vec![id.clone()],
+        ..Change::default()
+    };
+    process.catalogs.commit(&tenant(), &change).unwrap();
+    process.shipper.pass(now + 2, true).unwrap();
+    assert!(!is_listed(&process));
+    drop(process);
+    let process = world.start(None);
+    process.shipper.pass(now + 3, true).unwrap();
+    assert!(!is_listed(&process));
+    // What is sent again for its time is stored again, though a copy has it.
+    assert!(removed.folder.exists());
+    let mut again = Points::new();
+    process.write(minutes(275, 300), &mut again);
+    process.shipper.pass(now + 4, true).unwrap();
+    assert!(process.in_head().is_empty());
+    let shipped = process.in_blocks();
+    assert!(again.iter().all(|(key, v)| shipped.get(key) == Some(v)));
+    assert!(shipped.len() < acknowledged.len());
 }
