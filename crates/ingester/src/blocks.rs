@@ -24,7 +24,7 @@ const COMMITTED: &str = "committed";
 /// Tells that a block was removed from the catalog, and is not to be published again.
 const WITHDRAWN: &str = "withdrawn";
 /// No block without it.
-const META: &str = "meta.json";
+pub(crate) const META: &str = "meta.json";
 
 /// A block on this disk.
 #[derive(Debug)]
@@ -104,6 +104,16 @@ impl LocalBlocks {
         folder: PathBuf,
     ) -> Result<Arc<LocalBlock>, BlockError> {
         let block = Block::open_in(&folder, Some(Arc::clone(&self.decoded)))?;
+        Ok(self.enter(tenant, folder, block))
+    }
+
+    /// Enters a block that is open.
+    pub(crate) fn enter(
+        &self,
+        tenant: &TenantId,
+        folder: PathBuf,
+        block: Block,
+    ) -> Arc<LocalBlock> {
         let added = Arc::new(LocalBlock {
             folder,
             block: Arc::new(block),
@@ -114,7 +124,7 @@ impl LocalBlocks {
         held.entry(tenant.clone())
             .or_default()
             .push(Arc::clone(&added));
-        Ok(added)
+        added
     }
 
     /// Notes, durably, that the catalog has a block.
@@ -200,7 +210,7 @@ impl LocalBlocks {
         fs::remove_dir_all(&one.folder)
     }
 
-    fn forget(&self, tenant: &TenantId, one: &LocalBlock) {
+    pub(crate) fn forget(&self, tenant: &TenantId, one: &LocalBlock) {
         let mut held = self.held.write();
         if let Some(blocks) = held.get_mut(tenant) {
             blocks.retain(|other| other.id() != one.id());

@@ -28,7 +28,7 @@ use tsdb::head::TenantHead;
 use tsdb::head::cut::CutMark;
 use tsdb::store::{LimitsOf, Store};
 
-use crate::blocks::{LocalBlock, LocalBlocks};
+use crate::blocks::{LocalBlock, LocalBlocks, META};
 pub use steps::{Step, Steps, Stopped};
 
 /// How a tenant's samples become blocks.
@@ -360,11 +360,17 @@ impl Shipper {
         Ok(any_damaged)
     }
 
-    /// Checks a block on this disk; one that can't be read is set aside.
+    /// Checks a block on this disk; one that is damaged is set aside. One that can't be read now, for
+    /// want of file handles or by a fault of the disk, may be good.
     pub(crate) fn check(&self, tenant: &TenantId, one: &LocalBlock) -> Result<(), ShipError> {
         let Err(error) = one.block.verify() else {
             return Ok(());
         };
+        if let BlockError::Io { source, .. } = &error
+            && source.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(error.into());
+        }
         self.local.set_aside(tenant, one, &error)?;
         self.counters.damaged_blocks.fetch_add(1, Relaxed);
         Err(ShipError::SetAside(error))
@@ -384,16 +390,16 @@ impl Shipper {
             self.check(tenant, one)?;
             let bucket = self.catalogs.bucket();
             let mut bytes = 0;
-            for file in meta
-                .files
-                .iter()
-                .map(|file| file.name.as_str())
-                .chain(["meta.json"])
-            {
+            for file in &meta.files {
                 self.steps.pass(Step::Upload)?;
-                let key = block_key(tenant.as_str(), one.id(), file);
-                bytes += bucket.put_file(&key, &one.folder.join(file))?;
+                let key = block_key(tenant.as_str(), one.id(), &file.name);
+                bytes += bucket.put_file(&key, &one.folder.join(&file.name))?;
             }
+            self.steps.pass(Step::Upload)?;
+            // Not from the file, which the check above does not read.
+            let json = meta.to_json().map_err(std::io::Error::from)?;
+            bytes += json.len() as u64;
+            bucket.put(&block_key(tenant.as_str(), one.id(), META), json.into())?;
             self.counters.bytes.fetch_add(bytes, Relaxed);
             self.steps.pass(Step::Commit)?;
             let names = one

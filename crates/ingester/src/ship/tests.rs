@@ -2,13 +2,15 @@
 //! lost, nothing is there twice.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use block::bucket::faulty::{Fault, FaultyStore};
 use block::bucket::{Bucket, BucketConfig};
 use block::catalog::LocalPointers;
-use block::{Block, DecodedPages};
+use block::{Block, BlockFiles, DecodedPages};
+use bytes::Bytes;
 use model::exemplar::Exemplar;
 use model::fingerprint::Fingerprint;
 use model::labels::Labels;
@@ -657,4 +659,71 @@ fn a_block_that_was_removed_stays_away_and_hides_nothing() {
     let shipped = process.in_blocks();
     assert!(again.iter().all(|(key, v)| shipped.get(key) == Some(v)));
     assert!(shipped.len() < acknowledged.len());
+}
+
+/// The files of a block on a disk that fails for a while.
+#[derive(Debug)]
+struct FailingFiles {
+    folder: std::path::PathBuf,
+    fails: Arc<AtomicBool>,
+}
+
+impl BlockFiles for FailingFiles {
+    fn read(&self, file: &str, ranges: &[Range<u64>]) -> std::io::Result<Vec<Bytes>> {
+        if self.fails.load(Relaxed) {
+            return Err(std::io::Error::other("too many open files"));
+        }
+        let bytes = Bytes::from(fs::read(self.folder.join(file))?);
+        let part = |range: &Range<u64>| bytes.slice(range.start as usize..range.end as usize);
+        Ok(ranges.iter().map(part).collect())
+    }
+
+    fn size(&self, file: &str) -> std::io::Result<Option<u64>> {
+        Ok(Some(fs::metadata(self.folder.join(file))?.len()))
+    }
+}
+
+#[test]
+fn a_block_that_cannot_be_read_for_a_while_is_not_set_aside() {
+    let (world, process, acknowledged) = five_hours();
+    let now = world.clock.now_ms();
+    world.bucket.set_down(true);
+    process.shipper.pass(now, false).unwrap_err();
+    world.bucket.set_down(false);
+    let local = &process.shipper.local;
+    let one = local.of(&tenant()).remove(0);
+    let fails = Arc::new(AtomicBool::new(false));
+    let files = FailingFiles {
+        folder: one.folder.clone(),
+        fails: Arc::clone(&fails),
+    };
+    let block = Block::open_from(one.block.meta().clone(), Arc::new(files)).unwrap();
+    local.forget(&tenant(), &one);
+    local.enter(&tenant(), one.folder.clone(), block);
+    fails.store(true, Relaxed);
+    let (_, error) = process.shipper.pass(now + 1, false).unwrap_err();
+    assert!(error.to_string().contains("too many open files"), "{error}");
+    assert!(one.folder.exists());
+    assert_eq!(local.counts().0, 2);
+    fails.store(false, Relaxed);
+    process.shipper.pass(now + 2, true).unwrap();
+    assert!(process.in_head().is_empty());
+    assert_eq!(process.in_blocks(), acknowledged);
+}
+
+#[test]
+fn the_meta_json_that_is_uploaded_is_that_of_the_block() {
+    let (world, process, acknowledged) = five_hours();
+    let now = world.clock.now_ms();
+    world.bucket.set_down(true);
+    process.shipper.pass(now, false).unwrap_err();
+    world.bucket.set_down(false);
+    let waiting = process.shipper.local.of(&tenant()).remove(0);
+    let path = waiting.folder.join(META);
+    let written = fs::read(&path).unwrap();
+    damage(&path);
+    process.shipper.pass(now + 1, true).unwrap();
+    let key = format!("t/blocks/{}/{META}", waiting.id());
+    assert_eq!(fs::read(process.bucket.join(key)).unwrap(), written);
+    assert_eq!(process.in_blocks(), acknowledged);
 }
