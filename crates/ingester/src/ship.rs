@@ -90,6 +90,9 @@ struct Progress {
     newest: Option<(TimestampMs, TimestampMs)>,
     /// What blocks hold of the head, and which reader is the first that knows.
     held: Option<(CutMark, u64)>,
+    /// Whether its head has dropped all that blocks hold of the last cut. Not known of what was cut
+    /// before the start: the log may bring it back.
+    settled: bool,
     /// The version of the catalog that its copies on this disk were last held against.
     seen: Option<u64>,
 }
@@ -159,13 +162,16 @@ impl Shipper {
         if dropped {
             self.write_down();
         }
-        let is_needed = |tenant: &TenantId, _: &LocalBlock| {
+        // As long as a head may have what a block holds, the copy here tells that a block has it. And
+        // one that no catalog may have is not let go.
+        let is_needed = |tenant: &TenantId, one: &LocalBlock| {
             let Some(progress) = tenants.get(tenant) else {
                 return true;
             };
-            // As long as a head has what a block holds, the copy here tells that a block has it. And
-            // one that no catalog may have is not let go.
-            progress.held.is_some() || progress.seen.is_none()
+            let last_t = one.block.meta().statistics.last_t;
+            let head = self.store.head(tenant);
+            let may_have = || head.is_some_and(|head| head.oldest() <= last_t);
+            progress.held.is_some() || progress.seen.is_none() || !progress.settled && may_have()
         };
         let before = now.saturating_sub(self.config.keep_ms);
         let removed = self.local.remove_committed_before(before, is_needed);
@@ -218,6 +224,7 @@ impl Shipper {
         };
         // Where writing blocks fails, it is tried again after a while only.
         progress.cut = Some((before, now));
+        progress.settled = false;
         let built = self.build(head, before);
         if matches!(built, Err(ShipError::SetAside(_))) {
             progress.cut = None;
@@ -286,6 +293,7 @@ impl Shipper {
             return Err(stopped.into());
         }
         let chunks = self.store.drop_cut(head, &mark);
+        progress.settled = true;
         tracing::debug!(tenant = %head.tenant(), chunks, "the head has dropped what blocks hold");
         Ok(true)
     }

@@ -544,6 +544,33 @@ fn local_copies_stay_until_the_head_has_dropped_what_they_hold() {
 }
 
 #[test]
+fn a_local_copy_stays_while_the_block_beside_it_cannot_be_published() {
+    for restart in [false, true] {
+        let world = World::new();
+        let mut process = world.start(Some((Step::Commit, 1)));
+        let mut acknowledged = Points::new();
+        process.write(minutes(0, 300), &mut acknowledged);
+        let now = world.clock.now_ms();
+        process.shipper.pass(now, false).unwrap_err();
+        assert_eq!(process.shipper.local.counts(), (2, 1));
+        if restart {
+            drop(process);
+            process = world.start(None);
+        }
+        world.bucket.set_down(true);
+        process.shipper.pass(now + 7 * HOUR, false).unwrap_err();
+        assert_eq!(process.shipper.local.counts(), (2, 1));
+        world.bucket.set_down(false);
+        process.shipper.pass(now + 7 * HOUR, true).unwrap();
+        assert!(process.in_head().is_empty());
+        assert_eq!(process.in_blocks(), acknowledged);
+        // Nothing holds it back any more.
+        process.shipper.pass(now + 14 * HOUR, false).unwrap();
+        assert_eq!(process.shipper.local.counts(), (0, 0));
+    }
+}
+
+#[test]
 fn a_local_copy_that_rots_is_left_for_the_bucket() {
     let world = World::new();
     let process = world.start(None);
