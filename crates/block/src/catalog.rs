@@ -189,7 +189,7 @@ pub enum CatalogError {
         /// Why.
         error: PointerError,
     },
-    /// The object is not what was written, or from a newer program.
+    /// The object is gone, or not what was written, or from a newer program.
     #[error(
         "catalog of tenant {tenant}: object {object}: {what}; `tidemark catalog rebuild` makes it anew from the blocks"
     )]
@@ -241,10 +241,10 @@ impl CatalogError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Bucket { .. }
-            | Self::Pointer { .. }
-            | Self::NotKnown { .. }
-            | Self::Busy { .. } => ErrorKind::Unavailable,
+            Self::Bucket { .. } | Self::NotKnown { .. } | Self::Busy { .. } => {
+                ErrorKind::Unavailable
+            }
+            Self::Pointer { error, .. } => error.kind(),
             Self::Damaged { .. } | Self::NoNumber { .. } => ErrorKind::Corrupt,
             Self::TooLarge { .. } => ErrorKind::TooMany,
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use model::error::ErrorKind;
 use model::tenant::TenantId;
 use model::time::TimestampMs;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,14 @@ const IN_PARTS: u32 = 2;
 const MAX_CATALOG_BYTES: u64 = 256 << 20;
 /// The most parts of a catalog: eight hundred years.
 const MAX_PARTS: usize = 10_000;
+
+/// What can't be read: one that is gone or too long will be so a moment later.
+fn unread(tenant: &TenantId, object: &str) -> impl Fn(BucketError) -> CatalogError {
+    |error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::Invalid => damaged(tenant, object, error),
+        _ => failed(tenant)(error),
+    }
+}
 
 /// How large what is written may be: no larger than what is read.
 #[derive(Clone, Copy, Debug)]
@@ -197,7 +206,7 @@ pub(super) fn read_own(
 ) -> Result<Catalog, CatalogError> {
     let bytes = bucket
         .get(object, MAX_CATALOG_BYTES)
-        .map_err(failed(tenant))?;
+        .map_err(unread(tenant, object))?;
     let catalog = parse(&bytes).map_err(|what| damaged(tenant, object, what))?;
     if catalog.tenant != tenant.as_str() {
         return Err(damaged(tenant, object, "it is another tenant's"));
@@ -213,7 +222,7 @@ fn read_part(
     let wrong = |what: String| damaged(tenant, &part.object, what);
     let bytes = bucket
         .get(&part.object, MAX_CATALOG_BYTES)
-        .map_err(failed(tenant))?;
+        .map_err(unread(tenant, &part.object))?;
     if bytes.len() as u64 != part.bytes || hex(xxh3_64(&bytes)) != part.checksum {
         return Err(wrong("it does not fit its checksum".to_owned()));
     }

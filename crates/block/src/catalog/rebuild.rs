@@ -70,8 +70,14 @@ impl Catalogs {
         // must fail.
         let (expected, pointed) = match self.pointers.load(tenant) {
             Ok(pointer) => (pointer.map_or(0, |pointer| pointer.version), true),
-            // A pointer that can't be read is replaced.
-            Err(_) => (0, false),
+            // A pointer that makes no sense is replaced.
+            Err(error) if error.kind() == ErrorKind::Corrupt => (0, false),
+            Err(error) => {
+                return Err(CatalogError::Pointer {
+                    tenant: tenant.clone(),
+                    error,
+                });
+            }
         };
         let failed = |error: BucketError| CatalogError::Bucket {
             tenant: tenant.clone(),
