@@ -6,12 +6,14 @@
 
 mod plan;
 mod steady;
+mod kept;
 mod clean;
 mod metrics;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use block::catalog::{Catalog, Catalogs};
@@ -26,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use clean::Left;
+use kept::KeptTime;
 use metrics::Counters;
 use plan::Rules;
 use steady::{Now, SteadyClock};
@@ -83,6 +86,8 @@ pub struct Deps {
     pub limits: LimitsOf,
     /// Which blocks are still to be uploaded and committed.
     pub in_use: InUse,
+    /// The file in which it is kept, over restarts, what time is proven.
+    pub time_file: PathBuf,
     /// Where its tasks run.
     pub tasks: TaskTracker,
     /// Ends its tasks.
@@ -98,6 +103,7 @@ pub struct Cleaner {
     in_use: InUse,
     stop: CancellationToken,
     counters: Counters,
+    kept: KeptTime,
     watched: Mutex<Watched>,
 }
 
@@ -121,8 +127,8 @@ impl Watched {
                 newest_sample_ms = newest,
                 clock_ms = now.clock,
                 proven_ms = now.proven,
-                "the clock is more than a day ahead of all samples: retention counts from the \
-                 samples until new ones come"
+                "the clock is ahead of what samples in the bucket have proven for a day: retention \
+                 counts by them until it has run for a day beside new ones"
             );
         }
         self.is_behind = !now.is_proven();
@@ -155,6 +161,11 @@ pub fn start(config: Config, deps: Deps) -> Arc<Cleaner> {
 
 impl Cleaner {
     fn new(config: Config, deps: Deps) -> Self {
+        let kept = KeptTime::new(&deps.time_file);
+        let watched = Watched {
+            clock: SteadyClock::new(kept.load()),
+            ..Watched::default()
+        };
         Self {
             config,
             catalogs: deps.catalogs,
@@ -163,7 +174,8 @@ impl Cleaner {
             in_use: deps.in_use,
             stop: deps.stop,
             counters: Counters::default(),
-            watched: Mutex::default(),
+            kept,
+            watched: Mutex::new(watched),
         }
     }
 
@@ -187,6 +199,9 @@ impl Cleaner {
             }
         };
         let now = watched.prove(now, self.newest(&tenants));
+        if let Some(Err(error)) = watched.clock.sure().map(|sure| self.kept.keep(sure)) {
+            tracing::warn!(%error, "what time is proven can't be kept for the next start");
+        }
         let mut left = Left::default();
         let mut whole = true;
         for tenant in tenants {
