@@ -86,6 +86,8 @@ pub struct Deps {
     pub limits: LimitsOf,
     /// Which blocks are still to be uploaded and committed.
     pub in_use: InUse,
+    /// How long the range of a new block is.
+    pub block_duration: DurationMs,
     /// The file in which it is kept, over restarts, what time is proven.
     pub time_file: PathBuf,
     /// Where its tasks run.
@@ -103,6 +105,7 @@ pub struct Cleaner {
     in_use: InUse,
     stop: CancellationToken,
     counters: Counters,
+    block_ms: i64,
     kept: KeptTime,
     watched: Mutex<Watched>,
 }
@@ -174,6 +177,7 @@ impl Cleaner {
             in_use: deps.in_use,
             stop: deps.stop,
             counters: Counters::default(),
+            block_ms: deps.block_duration.0,
             kept,
             watched: Mutex::new(watched),
         }
@@ -198,6 +202,9 @@ impl Cleaner {
                 return;
             }
         };
+        watched
+            .clock
+            .set_shipped_after(self.shipped_after(&tenants));
         let now = watched.prove(now, self.newest(&tenants));
         if let Some(Err(error)) = watched.clock.sure().map(|sure| self.kept.keep(sure)) {
             tracing::warn!(%error, "what time is proven can't be kept for the next start");
@@ -239,6 +246,17 @@ impl Cleaner {
             .filter_map(|tenant| self.catalogs.current(tenant).ok());
         let ends = |catalog: Arc<Catalog>| catalog.blocks.iter().map(|b| b.meta.max_time).max();
         catalogs.filter_map(ends).max()
+    }
+
+    /// How far the end of the newest block may lie behind the newest sample, in milliseconds: the
+    /// window for late samples, the range that is filling up, and half of one until it is seen that a
+    /// tenant has gone silent.
+    fn shipped_after(&self, tenants: &[TenantId]) -> i64 {
+        let windows = tenants
+            .iter()
+            .map(|tenant| (self.limits)(tenant).out_of_order_time_window.0);
+        let window = windows.max().unwrap_or_default();
+        window.saturating_add(self.block_ms.saturating_mul(2))
     }
 
     /// Writes its metrics in the text format of Prometheus.

@@ -16,7 +16,8 @@ const TOLERANCE_MS: i64 = 5 * 60_000;
 const SETTLE: Duration = Duration::from_secs(3600);
 
 /// How far the newest sample in the bucket may lie behind the clock where all is well: a block is
-/// shipped some hours after its samples come, and a night without any is nothing strange.
+/// shipped some hours after its samples come, and a night without any is nothing strange. Where blocks
+/// are shipped later than that, it is more.
 const LAG_MS: i64 = 86_400_000;
 /// How long the clock must run steadily before samples that came since prove anything: those who
 /// send from this machine have the same clock.
@@ -51,6 +52,8 @@ pub(crate) struct SteadyClock {
     seen: Option<TimestampMs>,
     /// The same, by samples that were there for long enough.
     sure: Option<TimestampMs>,
+    /// How late the latest tenant's blocks are shipped, in milliseconds.
+    shipped_after_ms: i64,
 }
 
 impl SteadyClock {
@@ -93,6 +96,11 @@ impl SteadyClock {
         self.settling.is_zero()
     }
 
+    /// Tells how late blocks are shipped.
+    pub(crate) fn set_shipped_after(&mut self, ms: i64) {
+        self.shipped_after_ms = ms;
+    }
+
     /// How much of the time is sure after a look, if the newest samples in the bucket lie before
     /// `newest`; `None`: there are none. Nothing is sure before samples have been there for a day.
     pub(crate) fn prove(&mut self, now: TimestampMs, newest: Option<TimestampMs>) -> Now {
@@ -100,7 +108,8 @@ impl SteadyClock {
         if self.ran >= GRACE {
             self.sure = self.sure.max(self.seen);
         }
-        let bound = |sure: TimestampMs| sure.saturating_add(LAG_MS);
+        let lag = LAG_MS.max(self.shipped_after_ms);
+        let bound = |sure: TimestampMs| sure.saturating_add(lag);
         let proven = self.sure.map_or(TimestampMs::MIN, bound).min(now);
         Now { clock: now, proven }
     }
@@ -160,6 +169,17 @@ mod tests {
         check(9_000, 0, i64::MIN);
         check(9_023, 23, i64::MIN);
         check(9_024, 1, 8_048 * HOUR_MS);
+    }
+
+    /// Where late samples are taken for days, the newest block is as old as that.
+    #[test]
+    fn blocks_that_are_shipped_late_prove_as_much() {
+        let mut clock = SteadyClock::new(Some(100 * HOUR_MS));
+        clock.set_shipped_after(75 * HOUR_MS);
+        clock.look(200 * HOUR_MS, Duration::ZERO);
+        assert_eq!(clock.prove(200 * HOUR_MS, None).proven, 175 * HOUR_MS);
+        clock.set_shipped_after(HOUR_MS);
+        assert_eq!(clock.prove(200 * HOUR_MS, None).proven, 124 * HOUR_MS);
     }
 
     #[test]
