@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use model::error::ErrorKind;
 use model::tenant::TenantId;
 use model::time::{Clock, TimeRange, TimestampMs};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -189,7 +189,7 @@ pub enum CatalogError {
         /// Why.
         error: PointerError,
     },
-    /// The object is not what was written, or from a newer program.
+    /// The object is gone, or not what was written, or from a newer program.
     #[error(
         "catalog of tenant {tenant}: object {object}: {what}; `tidemark catalog rebuild` makes it anew from the blocks"
     )]
@@ -209,6 +209,25 @@ pub enum CatalogError {
         /// Whose catalog.
         tenant: TenantId,
     },
+    /// The next version would be one that no reader takes.
+    #[error(
+        "catalog of tenant {tenant}: the next version would have {what} that are read: nothing was committed, new blocks stay on the disk of the ingester; let the tenant have fewer blocks, by a longer storage.block_duration or a shorter limits.retention"
+    )]
+    TooLarge {
+        /// Whose catalog.
+        tenant: TenantId,
+        /// Which limit, and by how much.
+        what: String,
+    },
+    /// The pointer or an object has the last number there is.
+    #[error(
+        "catalog of tenant {tenant}: no version can come after {}: delete the object below {tenant}/catalog/ that has this number, or the pointer",
+        u64::MAX
+    )]
+    NoNumber {
+        /// Whose catalog.
+        tenant: TenantId,
+    },
     /// Others committed again and again in between.
     #[error("catalog of tenant {tenant}: {MAX_CONFLICTS} other commits came in between; try again")]
     Busy {
@@ -222,11 +241,12 @@ impl CatalogError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Bucket { .. }
-            | Self::Pointer { .. }
-            | Self::NotKnown { .. }
-            | Self::Busy { .. } => ErrorKind::Unavailable,
-            Self::Damaged { .. } => ErrorKind::Corrupt,
+            Self::Bucket { .. } | Self::NotKnown { .. } | Self::Busy { .. } => {
+                ErrorKind::Unavailable
+            }
+            Self::Pointer { error, .. } => error.kind(),
+            Self::Damaged { .. } | Self::NoNumber { .. } => ErrorKind::Corrupt,
+            Self::TooLarge { .. } => ErrorKind::TooMany,
         }
     }
 }
@@ -256,6 +276,8 @@ pub struct Catalogs {
     complete: AtomicBool,
     /// A catalog of more blocks is written in parts.
     split_above: usize,
+    /// How large what is written may be.
+    bounds: codec::Bounds,
     /// What was read or committed last.
     known: Mutex<Known>,
 }
@@ -277,6 +299,7 @@ impl Catalogs {
             committing: std::array::from_fn(|_| Mutex::default()),
             complete: AtomicBool::new(true),
             split_above: parts::SPLIT_ABOVE,
+            bounds: codec::Bounds::default(),
             known: Mutex::default(),
         }
     }
@@ -315,6 +338,15 @@ impl Catalogs {
         Ok(current)
     }
 
+    /// The number of the current version of a tenant's catalog, without reading it; 0: there is none,
+    /// or none is known.
+    ///
+    /// # Errors
+    /// Where the pointer can't be read.
+    pub fn version(&self, tenant: &TenantId) -> Result<u64, CatalogError> {
+        Ok(self.pointer(tenant)?.map_or(0, |pointer| pointer.version))
+    }
+
     /// The version that the pointer names; an empty one where there is none.
     fn load(&self, tenant: &TenantId) -> Result<Arc<Catalog>, CatalogError> {
         let pointer = self.pointer(tenant)?;
@@ -350,12 +382,11 @@ impl Catalogs {
     /// # Errors
     /// Where the next version can't be written or made the current: then the old one still is.
     pub fn commit(&self, tenant: &TenantId, change: &Change) -> Result<Arc<Catalog>, CatalogError> {
-        let turn = xxh3_64(tenant.as_str().as_bytes()) as usize % COMMIT_LOCKS;
-        let _turn = self.committing[turn].lock();
+        let _turn = self.turn(tenant);
         for _ in 0..MAX_CONFLICTS {
             let current = self.load(tenant)?;
             if current.version == 0 && self.is_forgotten(tenant, change)? {
-                let rebuilt = self.rebuild(tenant)?;
+                let rebuilt = self.rebuild_in_turn(tenant)?;
                 tracing::warn!(
                     %tenant,
                     blocks = rebuilt.blocks,
@@ -374,6 +405,12 @@ impl Catalogs {
         Err(CatalogError::Busy {
             tenant: tenant.clone(),
         })
+    }
+
+    /// Waits for the tenant's turn to change its catalog.
+    fn turn(&self, tenant: &TenantId) -> MutexGuard<'_, ()> {
+        let turn = xxh3_64(tenant.as_str().as_bytes()) as usize % COMMIT_LOCKS;
+        self.committing[turn].lock()
     }
 
     /// Whether the bucket has blocks of a tenant without a catalog, besides those that are to be
@@ -423,11 +460,14 @@ impl Catalogs {
         let own = divided.own.len();
         let part = |(start_ms, blocks)| match parts::unchanged(current, start_ms, blocks) {
             Some(part) => Ok(part.clone()),
-            None => codec::write_part(&self.bucket, tenant, &self.new_id(), start_ms, blocks),
+            None => {
+                let id = self.new_id();
+                codec::write_part(&self.bucket, self.bounds, tenant, &id, start_ms, blocks)
+            }
         };
         let parts = divided.parts.into_iter().map(part);
         next.parts = parts.collect::<Result<_, _>>()?;
-        codec::write(&self.bucket, tenant, object, next, own)
+        codec::write(&self.bucket, self.bounds, tenant, object, next, own)
     }
 
     /// The parts that a version names, by the name of its object in the tenant's folder for

@@ -107,6 +107,14 @@ impl BlockMeta {
         Self::parse(bytes, &Place::new(block, META))
     }
 
+    /// The document as it is written: the same bytes as in the file that it was read from.
+    ///
+    /// # Errors
+    /// Never, in practice.
+    pub fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+        self.clone().seal()
+    }
+
     /// The document's bytes, with its checksum.
     pub(crate) fn seal(&mut self) -> serde_json::Result<Vec<u8>> {
         self.checksum = String::new();

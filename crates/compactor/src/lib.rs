@@ -6,12 +6,14 @@
 
 mod plan;
 mod steady;
+mod kept;
 mod clean;
 mod metrics;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use block::catalog::{Catalog, Catalogs};
@@ -26,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use clean::Left;
+use kept::KeptTime;
 use metrics::Counters;
 use plan::Rules;
 use steady::{Now, SteadyClock};
@@ -83,6 +86,10 @@ pub struct Deps {
     pub limits: LimitsOf,
     /// Which blocks are still to be uploaded and committed.
     pub in_use: InUse,
+    /// How long the range of a new block is.
+    pub block_duration: DurationMs,
+    /// The file in which it is kept, over restarts, what time is proven.
+    pub time_file: PathBuf,
     /// Where its tasks run.
     pub tasks: TaskTracker,
     /// Ends its tasks.
@@ -98,6 +105,8 @@ pub struct Cleaner {
     in_use: InUse,
     stop: CancellationToken,
     counters: Counters,
+    block_ms: i64,
+    kept: KeptTime,
     watched: Mutex<Watched>,
 }
 
@@ -121,8 +130,8 @@ impl Watched {
                 newest_sample_ms = newest,
                 clock_ms = now.clock,
                 proven_ms = now.proven,
-                "the clock is more than a day ahead of all samples: retention counts from the \
-                 samples until new ones come"
+                "the clock is ahead of what samples in the bucket have proven for a day: retention \
+                 counts by them until it has run for a day beside new ones"
             );
         }
         self.is_behind = !now.is_proven();
@@ -155,6 +164,11 @@ pub fn start(config: Config, deps: Deps) -> Arc<Cleaner> {
 
 impl Cleaner {
     fn new(config: Config, deps: Deps) -> Self {
+        let kept = KeptTime::new(&deps.time_file);
+        let watched = Watched {
+            clock: SteadyClock::new(kept.load()),
+            ..Watched::default()
+        };
         Self {
             config,
             catalogs: deps.catalogs,
@@ -163,7 +177,9 @@ impl Cleaner {
             in_use: deps.in_use,
             stop: deps.stop,
             counters: Counters::default(),
-            watched: Mutex::default(),
+            block_ms: deps.block_duration.0,
+            kept,
+            watched: Mutex::new(watched),
         }
     }
 
@@ -186,7 +202,13 @@ impl Cleaner {
                 return;
             }
         };
+        watched
+            .clock
+            .set_shipped_after(self.shipped_after(&tenants));
         let now = watched.prove(now, self.newest(&tenants));
+        if let Some(Err(error)) = watched.clock.sure().map(|sure| self.kept.keep(sure)) {
+            tracing::warn!(%error, "what time is proven can't be kept for the next start");
+        }
         let mut left = Left::default();
         let mut whole = true;
         for tenant in tenants {
@@ -224,6 +246,17 @@ impl Cleaner {
             .filter_map(|tenant| self.catalogs.current(tenant).ok());
         let ends = |catalog: Arc<Catalog>| catalog.blocks.iter().map(|b| b.meta.max_time).max();
         catalogs.filter_map(ends).max()
+    }
+
+    /// How far the end of the newest block may lie behind the newest sample, in milliseconds: the
+    /// window for late samples, the range that is filling up, and half of one until it is seen that a
+    /// tenant has gone silent.
+    fn shipped_after(&self, tenants: &[TenantId]) -> i64 {
+        let windows = tenants
+            .iter()
+            .map(|tenant| (self.limits)(tenant).out_of_order_time_window.0);
+        let window = windows.max().unwrap_or_default();
+        window.saturating_add(self.block_ms.saturating_mul(2))
     }
 
     /// Writes its metrics in the text format of Prometheus.

@@ -36,7 +36,7 @@ struct World {
     now: i64,
     /// Is asked in place of an ingester.
     holder: Arc<Mutex<Holder>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 fn tenant() -> TenantId {
@@ -73,6 +73,8 @@ impl World {
             clock: Arc::clone(&clock) as _,
             limits: Arc::new(move |_| Arc::clone(&limits)),
             in_use: Arc::new(move |_, id| (*asked.lock())(id)),
+            block_duration: DurationMs(2 * HOUR_MS),
+            time_file: folder.path().join("time"),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
@@ -83,7 +85,7 @@ impl World {
             clock,
             now,
             holder,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -91,8 +93,11 @@ impl World {
     fn pass_after(&mut self, elapsed_ms: i64) {
         self.now += elapsed_ms;
         self.clock.set(self.now);
-        // As many clocks as there are passes: each sees time go by steadily.
-        *self.cleaner.watched.lock() = Watched::default();
+        // As many clocks as there are passes: each sees time go by steadily, and is sure of it.
+        *self.cleaner.watched.lock() = Watched {
+            clock: SteadyClock::new(Some(self.now)),
+            ..Watched::default()
+        };
         self.cleaner.pass();
     }
 
@@ -103,6 +108,21 @@ impl World {
         self.now += elapsed_ms;
         self.clock.set(self.now);
         self.cleaner.pass();
+    }
+
+    /// A process that begins in place of this one.
+    fn restart(&mut self) {
+        let deps = Deps {
+            catalogs: Arc::clone(&self.catalogs),
+            clock: Arc::clone(&self.clock) as _,
+            limits: Arc::clone(&self.cleaner.limits),
+            in_use: Arc::clone(&self.cleaner.in_use),
+            block_duration: DurationMs(2 * HOUR_MS),
+            time_file: self.folder.path().join("time"),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        self.cleaner = Cleaner::new(Config::default(), deps);
     }
 
     /// Uploads a block that was made and ended so many days ago; with its `meta.json`, or not yet.
@@ -363,6 +383,37 @@ async fn new_samples_tell_what_time_it_is_after_a_day() {
     assert_eq!(world.listed(), [newest]);
 }
 
+/// A clock that is years ahead stamps the samples of this machine, and the process starts again.
+#[tokio::test(start_paused = true)]
+async fn a_restart_believes_no_samples_that_the_process_before_did_not() {
+    let mut world = World::new();
+    let block = world.upload(1, b"{}");
+    world.commit(&block, world.now);
+    world.tick(0).await;
+    world.tick(DAY_MS).await;
+    let orphan = world.upload(5, b"");
+    world.now += 3_650 * DAY_MS;
+    world.clock.set(world.now);
+    let ahead = world.upload(0, b"{}");
+    world.commit(&ahead, world.now);
+    for _ in 0..5 {
+        world.restart();
+        world.tick(HOUR_MS).await;
+        world.tick(HOUR_MS).await;
+        assert_eq!(world.listed(), [block.clone(), ahead.clone()]);
+        assert!(world.blocks().contains(&orphan));
+    }
+    // Nor does one that finds no word of the process before.
+    std::fs::write(world.folder.path().join("time"), "x").unwrap();
+    world.restart();
+    world.tick(HOUR_MS).await;
+    world.tick(23 * HOUR_MS).await;
+    assert_eq!(world.listed(), [block, ahead.clone()]);
+    // What stays for a day is believed.
+    world.tick(HOUR_MS).await;
+    assert_eq!(world.listed(), [ahead]);
+}
+
 #[test]
 fn a_bucket_that_fails_is_tried_again() {
     let mut world = World::new();
@@ -393,6 +444,8 @@ async fn the_loop_ends_with_the_process() {
         clock: Arc::clone(&world.clock) as _,
         limits: Arc::new(move |_| Arc::clone(&limits)),
         in_use: Arc::new(|_, _| false),
+        block_duration: DurationMs(2 * HOUR_MS),
+        time_file: world.folder.path().join("time"),
         tasks: tasks.clone(),
         stop: stop.clone(),
     };

@@ -1,7 +1,8 @@
 //! The blocks on this machine's disk: those that are to be uploaded, and those that were, which
 //! stay for a while so that queries of the last hours do not touch the bucket.
 //!
-//! `blocks/<tenant>/<ulid>/` is one block; a file `committed` in it tells that the catalog has it.
+//! `blocks/<tenant>/<ulid>/` is one block; a file `committed` in it tells that the catalog has it, a
+//! file `withdrawn` that it had it and that somebody removed it there.
 
 #[cfg(test)]
 mod tests;
@@ -11,7 +12,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use block::{Block, BlockError, DecodedPages};
 use model::tenant::TenantId;
@@ -20,8 +21,10 @@ use parking_lot::RwLock;
 
 /// Tells that the catalog has a block, and since when.
 const COMMITTED: &str = "committed";
+/// Tells that a block was removed from the catalog, and is not to be published again.
+const WITHDRAWN: &str = "withdrawn";
 /// No block without it.
-const META: &str = "meta.json";
+pub(crate) const META: &str = "meta.json";
 
 /// A block on this disk.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub(crate) struct LocalBlock {
     pub(crate) block: Arc<Block>,
     /// When it was committed; 0: not yet.
     committed_ms: AtomicI64,
+    /// Whether it was removed from the catalog since.
+    withdrawn: AtomicBool,
 }
 
 impl LocalBlock {
@@ -39,6 +44,10 @@ impl LocalBlock {
 
     pub(crate) fn is_committed(&self) -> bool {
         self.committed_ms.load(Ordering::Acquire) != 0
+    }
+
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        self.withdrawn.load(Ordering::Acquire)
     }
 }
 
@@ -95,27 +104,48 @@ impl LocalBlocks {
         folder: PathBuf,
     ) -> Result<Arc<LocalBlock>, BlockError> {
         let block = Block::open_in(&folder, Some(Arc::clone(&self.decoded)))?;
+        Ok(self.enter(tenant, folder, block))
+    }
+
+    /// Enters a block that is open.
+    pub(crate) fn enter(
+        &self,
+        tenant: &TenantId,
+        folder: PathBuf,
+        block: Block,
+    ) -> Arc<LocalBlock> {
         let added = Arc::new(LocalBlock {
             folder,
             block: Arc::new(block),
             committed_ms: AtomicI64::new(0),
+            withdrawn: AtomicBool::new(false),
         });
         let mut held = self.held.write();
         held.entry(tenant.clone())
             .or_default()
             .push(Arc::clone(&added));
-        Ok(added)
+        added
     }
 
     /// Notes, durably, that the catalog has a block.
     pub(crate) fn set_committed(&self, one: &LocalBlock, now: TimestampMs) -> io::Result<()> {
-        let partial = one.folder.join("committed.part");
-        let mut file = File::create(&partial)?;
-        file.write_all(now.to_string().as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&partial, one.folder.join(COMMITTED))?;
-        File::open(&one.folder)?.sync_all()?;
+        note(&one.folder, COMMITTED, &now.to_string())?;
         one.committed_ms.store(now.max(1), Ordering::Release);
+        Ok(())
+    }
+
+    /// Notes, durably, that a block was removed from the catalog.
+    pub(crate) fn set_withdrawn(&self, one: &LocalBlock) -> io::Result<()> {
+        note(&one.folder, WITHDRAWN, "")?;
+        one.withdrawn.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Takes back, durably, that the catalog has a block: it is to be published again.
+    pub(crate) fn set_waiting(&self, one: &LocalBlock) -> io::Result<()> {
+        fs::remove_file(one.folder.join(COMMITTED))?;
+        File::open(&one.folder)?.sync_all()?;
+        one.committed_ms.store(0, Ordering::Release);
         Ok(())
     }
 
@@ -180,7 +210,7 @@ impl LocalBlocks {
         fs::remove_dir_all(&one.folder)
     }
 
-    fn forget(&self, tenant: &TenantId, one: &LocalBlock) {
+    pub(crate) fn forget(&self, tenant: &TenantId, one: &LocalBlock) {
         let mut held = self.held.write();
         if let Some(blocks) = held.get_mut(tenant) {
             blocks.retain(|other| other.id() != one.id());
@@ -190,21 +220,18 @@ impl LocalBlocks {
         }
     }
 
-    /// Removes blocks that were committed before an instant, of tenants that do not need them any
-    /// more; says how many.
+    /// Removes blocks that were committed before an instant and are not needed any more; says how
+    /// many.
     pub(crate) fn remove_committed_before(
         &self,
         before: TimestampMs,
-        is_needed: impl Fn(&TenantId) -> bool,
+        is_needed: impl Fn(&TenantId, &LocalBlock) -> bool,
     ) -> usize {
         let mut removed = 0;
         for tenant in self.tenants() {
-            if is_needed(&tenant) {
-                continue;
-            }
             for one in self.of(&tenant) {
                 let committed_ms = one.committed_ms.load(Ordering::Acquire);
-                if committed_ms == 0 || committed_ms >= before {
+                if committed_ms == 0 || committed_ms >= before || is_needed(&tenant, &one) {
                     continue;
                 }
                 match self.remove(&tenant, &one) {
@@ -225,6 +252,16 @@ impl LocalBlocks {
         let waiting = all.clone().filter(|one| !one.is_committed()).count();
         (all.count(), waiting)
     }
+}
+
+/// Writes a small file into a block's folder, durably, as a whole or not at all.
+fn note(folder: &Path, name: &str, text: &str) -> io::Result<()> {
+    let partial = folder.join(format!("{name}.part"));
+    let mut file = File::create(&partial)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&partial, folder.join(name))?;
+    File::open(folder)?.sync_all()
 }
 
 /// The folders in a folder, with their names.
@@ -277,7 +314,10 @@ fn open_one(folder: &Path, decoded: &Arc<DecodedPages>) -> io::Result<Option<Loc
             text.parse::<i64>().unwrap_or(1).max(1)
         }
     };
+    let withdrawn = folder.join(WITHDRAWN).try_exists();
+    let withdrawn = withdrawn.map_err(|error| unreadable(WITHDRAWN, error))?;
     Ok(Some(LocalBlock {
+        withdrawn: AtomicBool::new(withdrawn),
         folder: folder.to_owned(),
         block: Arc::new(block),
         committed_ms: AtomicI64::new(committed),

@@ -13,7 +13,7 @@ use wire::service::{BlockReadService, LookupRequest};
 
 use crate::Ingester;
 use crate::blocks::LocalBlock;
-use crate::ship::Shipper;
+use crate::ship::{ShipError, Shipper};
 
 /// The blocks of a read, to be checked where it finds damage: the bucket has them too.
 #[derive(Clone)]
@@ -29,7 +29,10 @@ impl Copies {
         if error.kind != ErrorKind::Corrupt {
             return error;
         }
-        let damaged = |one: &&Arc<LocalBlock>| self.shipper.check(&self.tenant, one).is_err();
+        let damaged = |one: &&Arc<LocalBlock>| {
+            let checked = self.shipper.check(&self.tenant, one);
+            matches!(checked, Err(ShipError::SetAside(_)))
+        };
         if self.blocks.iter().filter(damaged).count() == 0 {
             return error;
         }

@@ -28,7 +28,7 @@ use tsdb::head::TenantHead;
 use tsdb::head::cut::CutMark;
 use tsdb::store::{LimitsOf, Store};
 
-use crate::blocks::{LocalBlock, LocalBlocks};
+use crate::blocks::{LocalBlock, LocalBlocks, META};
 pub use steps::{Step, Steps, Stopped};
 
 /// How a tenant's samples become blocks.
@@ -90,6 +90,11 @@ struct Progress {
     newest: Option<(TimestampMs, TimestampMs)>,
     /// What blocks hold of the head, and which reader is the first that knows.
     held: Option<(CutMark, u64)>,
+    /// Whether its head has dropped all that blocks hold of the last cut. Not known of what was cut
+    /// before the start: the log may bring it back.
+    settled: bool,
+    /// The version of the catalog that its copies on this disk were last held against.
+    seen: Option<u64>,
 }
 
 /// Why a tenant's samples are not in the bucket yet.
@@ -140,7 +145,10 @@ impl Shipper {
         let heads = self.store.heads();
         for tenant in self.local.tenants() {
             if !heads.iter().any(|head| *head.tenant() == tenant) {
-                let published = self.publish_waiting(&tenant, now).map(drop);
+                let progress = tenants.entry(tenant.clone()).or_default();
+                let published = self.reconsider(&tenant, progress, now);
+                let published = published.and_then(|()| self.publish_waiting(&tenant, now));
+                let published = published.map(drop);
                 self.note(&tenant, published, &mut first);
             }
         }
@@ -154,8 +162,17 @@ impl Shipper {
         if dropped {
             self.write_down();
         }
-        // As long as a head has what a block holds, the copy here tells that a block has it.
-        let is_needed = |tenant: &TenantId| tenants.get(tenant).is_some_and(|p| p.held.is_some());
+        // As long as a head may have what a block holds, the copy here tells that a block has it. And
+        // one that no catalog may have is not let go.
+        let is_needed = |tenant: &TenantId, one: &LocalBlock| {
+            let Some(progress) = tenants.get(tenant) else {
+                return true;
+            };
+            let last_t = one.block.meta().statistics.last_t;
+            let head = self.store.head(tenant);
+            let may_have = || head.is_some_and(|head| head.oldest() <= last_t);
+            progress.held.is_some() || progress.seen.is_none() || !progress.settled && may_have()
+        };
         let before = now.saturating_sub(self.config.keep_ms);
         let removed = self.local.remove_committed_before(before, is_needed);
         if removed > 0 {
@@ -191,6 +208,7 @@ impl Shipper {
         all: bool,
     ) -> Result<bool, ShipError> {
         let tenant = head.tenant();
+        self.reconsider(tenant, progress, now)?;
         if self.publish_waiting(tenant, now)? {
             // The head has what was in them: it is cut again.
             progress.cut = None;
@@ -206,6 +224,7 @@ impl Shipper {
         };
         // Where writing blocks fails, it is tried again after a while only.
         progress.cut = Some((before, now));
+        progress.settled = false;
         let built = self.build(head, before);
         if matches!(built, Err(ShipError::SetAside(_))) {
             progress.cut = None;
@@ -274,6 +293,7 @@ impl Shipper {
             return Err(stopped.into());
         }
         let chunks = self.store.drop_cut(head, &mark);
+        progress.settled = true;
         tracing::debug!(tenant = %head.tenant(), chunks, "the head has dropped what blocks hold");
         Ok(true)
     }
@@ -288,6 +308,48 @@ impl Shipper {
             tracing::warn!(%error, "cannot write head snapshot; the log is kept");
         }
         self.store.remove_unused_files();
+    }
+
+    /// Holds the copies of a tenant's committed blocks against its catalog, where there is a new
+    /// version. One that is missing there, as after a rebuild from a bucket that had lost it, is
+    /// published again, unless somebody removed it or retention is over.
+    ///
+    /// A copy is noted as committed behind its commit, and here the catalog is read behind the note:
+    /// what is missing then is gone.
+    fn reconsider(
+        &self,
+        tenant: &TenantId,
+        progress: &mut Progress,
+        now: TimestampMs,
+    ) -> Result<(), ShipError> {
+        let mut copies = self.local.of(tenant);
+        copies.retain(|one| one.is_committed());
+        let seen = progress.seen.take();
+        let version = self.catalogs.version(tenant)?;
+        if copies.is_empty() || seen == Some(version) {
+            progress.seen = Some(version);
+            return Ok(());
+        }
+        let catalog = self.catalogs.current(tenant)?;
+        let expired = match (self.limits)(tenant).kept_ms() {
+            TimestampMs::MAX => TimestampMs::MIN,
+            kept_ms => now.saturating_sub(kept_ms),
+        };
+        for one in copies.iter().filter(|one| !catalog.covers(one.id())) {
+            if catalog.removed.iter().any(|gone| gone.id == one.id()) {
+                self.local.set_withdrawn(one)?;
+            } else if !one.is_withdrawn() && one.block.meta().max_time > expired {
+                tracing::warn!(
+                    %tenant,
+                    block = one.id(),
+                    catalog = catalog.version,
+                    "the catalog has lost a block of which a copy is here: it is published again"
+                );
+                self.local.set_waiting(one)?;
+            }
+        }
+        progress.seen = Some(catalog.version);
+        Ok(())
     }
 
     /// Publishes the blocks of a tenant that the catalog has not. Those that turn out damaged are set
@@ -306,11 +368,17 @@ impl Shipper {
         Ok(any_damaged)
     }
 
-    /// Checks a block on this disk; one that can't be read is set aside.
+    /// Checks a block on this disk; one that is damaged is set aside. One that can't be read now, for
+    /// want of file handles or by a fault of the disk, may be good.
     pub(crate) fn check(&self, tenant: &TenantId, one: &LocalBlock) -> Result<(), ShipError> {
         let Err(error) = one.block.verify() else {
             return Ok(());
         };
+        if let BlockError::Io { source, .. } = &error
+            && source.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(error.into());
+        }
         self.local.set_aside(tenant, one, &error)?;
         self.counters.damaged_blocks.fetch_add(1, Relaxed);
         Err(ShipError::SetAside(error))
@@ -330,16 +398,16 @@ impl Shipper {
             self.check(tenant, one)?;
             let bucket = self.catalogs.bucket();
             let mut bytes = 0;
-            for file in meta
-                .files
-                .iter()
-                .map(|file| file.name.as_str())
-                .chain(["meta.json"])
-            {
+            for file in &meta.files {
                 self.steps.pass(Step::Upload)?;
-                let key = block_key(tenant.as_str(), one.id(), file);
-                bytes += bucket.put_file(&key, &one.folder.join(file))?;
+                let key = block_key(tenant.as_str(), one.id(), &file.name);
+                bytes += bucket.put_file(&key, &one.folder.join(&file.name))?;
             }
+            self.steps.pass(Step::Upload)?;
+            // Not from the file, which the check above does not read.
+            let json = meta.to_json().map_err(std::io::Error::from)?;
+            bytes += json.len() as u64;
+            bucket.put(&block_key(tenant.as_str(), one.id(), META), json.into())?;
             self.counters.bytes.fetch_add(bytes, Relaxed);
             self.steps.pass(Step::Commit)?;
             let names = one

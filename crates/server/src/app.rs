@@ -97,6 +97,8 @@ impl App {
             clock: Arc::clone(&clock),
             limits: Arc::clone(&limits),
             in_use: Arc::new(move |tenant, block| holder.may_hold(tenant, block)),
+            block_duration: config.storage.block_duration,
+            time_file: config.storage.data_dir.join("proven-time"),
             tasks: tasks.clone(),
             stop: stop.clone(),
         };

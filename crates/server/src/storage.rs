@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use block::bucket::{Bucket, BucketConfig};
+use block::bucket::{Bucket, BucketConfig, BucketError};
 use block::catalog::{Catalogs, LocalPointers, Random};
 use model::error::ErrorKind;
 use model::quantity::DurationMs;
+use model::tenant::TenantId;
 use model::time::Clock;
 use tokio_util::sync::CancellationToken;
 
@@ -162,31 +163,52 @@ fn probe(config: &BucketConfig, number: u64) -> anyhow::Result<bool> {
 }
 
 /// Makes the catalogs of tenants anew that have a folder in the bucket and no pointer here: of all of
-/// them on a new machine, of the rest where an earlier start did not get to its end.
+/// them on a new machine, of the rest where an earlier start did not get to its end. One that fails
+/// does not keep the others from theirs.
+///
+/// # Errors
+/// Where the bucket can't be listed, or a catalog can't be made.
 fn rebuild_missing(catalogs: &Catalogs) -> anyhow::Result<()> {
     let known = catalogs.tenants()?;
     let mut missing = catalogs.tenants_in_bucket()?;
     missing.retain(|tenant| !known.contains(tenant));
+    let mut failed = Ok(());
     for tenant in missing {
-        // A folder of somebody else's is left alone.
-        let blocks = catalogs
-            .bucket()
-            .list_folders(&format!("{tenant}/blocks"))?;
-        if blocks.is_empty() {
-            continue;
-        }
-        let rebuilt = catalogs.rebuild(&tenant)?;
-        tracing::warn!(
-            %tenant,
-            blocks = rebuilt.blocks,
-            unreadable = rebuilt.unreadable.len(),
-            "there was no catalog here: it was made anew from the blocks in the bucket"
-        );
-        for one in &rebuilt.unreadable {
-            tracing::error!(%tenant, block = one.block, "left out of the catalog: {}", one.what);
+        if let Err(error) = rebuild_one(catalogs, &tenant) {
+            tracing::error!(%tenant, error = format!("{error:#}"), "no catalog can be made now");
+            failed = failed.and(Err(error));
         }
     }
+    failed
+}
+
+/// Makes the catalog of a tenant anew that had none at the last look.
+fn rebuild_one(catalogs: &Catalogs, tenant: &TenantId) -> anyhow::Result<()> {
+    if !has_blocks(catalogs, tenant)? {
+        return Ok(());
+    }
+    // A first block may have been committed since.
+    let Some(rebuilt) = catalogs.rebuild_missing(tenant)? else {
+        return Ok(());
+    };
+    tracing::warn!(
+        %tenant,
+        blocks = rebuilt.blocks,
+        unreadable = rebuilt.unreadable.len(),
+        "there was no catalog here: it was made anew from the blocks in the bucket"
+    );
+    for one in &rebuilt.unreadable {
+        tracing::error!(%tenant, block = one.block, "left out of the catalog: {}", one.what);
+    }
     Ok(())
+}
+
+/// Whether a folder of the bucket is a tenant's: one of somebody else's is left alone.
+pub(crate) fn has_blocks(catalogs: &Catalogs, tenant: &TenantId) -> Result<bool, BucketError> {
+    let folders = catalogs
+        .bucket()
+        .list_folders(&format!("{tenant}/blocks"))?;
+    Ok(!folders.is_empty())
 }
 
 /// What is asked before each step of shipping. In builds for tests, `TIDEMARK_ABORT_AT` names the

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use model::error::ErrorKind;
 use model::tenant::TenantId;
 use model::time::TimestampMs;
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{BlockEntry, Catalog, CatalogError, Part, Pointer, parts};
 use crate::bucket::{Bucket, BucketError};
 use crate::meta::hex;
+use crate::ulid;
 
 /// The version of the format of a catalog without parts.
 const WHOLE: u32 = 1;
@@ -20,6 +22,48 @@ const IN_PARTS: u32 = 2;
 const MAX_CATALOG_BYTES: u64 = 256 << 20;
 /// The most parts of a catalog: eight hundred years.
 const MAX_PARTS: usize = 10_000;
+
+/// What can't be read: one that is gone or too long will be so a moment later.
+fn unread(tenant: &TenantId, object: &str) -> impl Fn(BucketError) -> CatalogError {
+    |error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::Invalid => damaged(tenant, object, error),
+        _ => failed(tenant)(error),
+    }
+}
+
+/// How large what is written may be: no larger than what is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) object_bytes: u64,
+    pub(super) parts: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            object_bytes: MAX_CATALOG_BYTES,
+            parts: MAX_PARTS,
+        }
+    }
+}
+
+impl Bounds {
+    /// Refuses what no reader would take: it must not become current.
+    fn check(self, tenant: &TenantId, bytes: usize, parts: usize) -> Result<(), CatalogError> {
+        let what = if parts > self.parts {
+            format!("{parts} parts, more than the {} (MAX_PARTS)", self.parts)
+        } else if bytes as u64 > self.object_bytes {
+            let most = self.object_bytes;
+            format!("an object of {bytes} bytes, more than the {most} (MAX_CATALOG_BYTES)")
+        } else {
+            return Ok(());
+        };
+        Err(CatalogError::TooLarge {
+            tenant: tenant.clone(),
+            what,
+        })
+    }
+}
 
 /// What the object of a part has.
 #[derive(Serialize, Deserialize)]
@@ -40,6 +84,15 @@ pub(super) fn object(tenant: &TenantId, version: u64, id: &str) -> String {
     format!("{}/{version:020}-{id}.json", folder(tenant))
 }
 
+/// The number of a version, by its key; `None`: it is the key of something else.
+pub(super) fn version_of(key: &str) -> Option<u64> {
+    let name = key.rsplit('/').next()?.strip_suffix(".json")?;
+    let (version, id) = name.split_once('-')?;
+    let digits = version.len() == 20 && version.bytes().all(|byte| byte.is_ascii_digit());
+    ulid::time_ms(id)?;
+    version.parse().ok().filter(|_| digits)
+}
+
 fn damaged(tenant: &TenantId, object: &str, what: impl ToString) -> CatalogError {
     CatalogError::Damaged {
         tenant: tenant.clone(),
@@ -55,9 +108,10 @@ fn failed(tenant: &TenantId) -> impl Fn(BucketError) -> CatalogError {
     }
 }
 
-/// Writes a part.
+/// Writes a part, unless it is larger than those that are read.
 pub(super) fn write_part(
     bucket: &Bucket,
+    bounds: Bounds,
     tenant: &TenantId,
     id: &str,
     start_ms: TimestampMs,
@@ -70,6 +124,7 @@ pub(super) fn write_part(
         blocks: blocks.to_vec(),
     };
     let bytes = serde_json::to_vec(&document).map_err(|error| damaged(tenant, &object, error))?;
+    bounds.check(tenant, bytes.len(), 1)?;
     let part = Part {
         start_ms,
         bytes: bytes.len() as u64,
@@ -82,10 +137,11 @@ pub(super) fn write_part(
     Ok(part)
 }
 
-/// Writes a version whose parts are written; says what points to it. Its object lists only its own
-/// blocks.
+/// Writes a version whose parts are written, unless it is larger than those that are read; says what
+/// points to it. Its object lists only its own blocks.
 pub(super) fn write(
     bucket: &Bucket,
+    bounds: Bounds,
     tenant: &TenantId,
     object: String,
     catalog: &mut Catalog,
@@ -105,6 +161,7 @@ pub(super) fn write(
         ..*catalog
     };
     let bytes = seal(&mut document).map_err(|error| damaged(tenant, &object, error))?;
+    bounds.check(tenant, bytes.len(), document.parts.len())?;
     catalog.checksum = document.checksum;
     bucket
         .put(&object, Bytes::from(bytes))
@@ -149,7 +206,7 @@ pub(super) fn read_own(
 ) -> Result<Catalog, CatalogError> {
     let bytes = bucket
         .get(object, MAX_CATALOG_BYTES)
-        .map_err(failed(tenant))?;
+        .map_err(unread(tenant, object))?;
     let catalog = parse(&bytes).map_err(|what| damaged(tenant, object, what))?;
     if catalog.tenant != tenant.as_str() {
         return Err(damaged(tenant, object, "it is another tenant's"));
@@ -165,7 +222,7 @@ fn read_part(
     let wrong = |what: String| damaged(tenant, &part.object, what);
     let bytes = bucket
         .get(&part.object, MAX_CATALOG_BYTES)
-        .map_err(failed(tenant))?;
+        .map_err(unread(tenant, &part.object))?;
     if bytes.len() as u64 != part.bytes || hex(xxh3_64(&bytes)) != part.checksum {
         return Err(wrong("it does not fit its checksum".to_owned()));
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use std::collections::HashMap;
 
+use model::error::ErrorKind;
 use model::tenant::TenantId;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -27,8 +28,17 @@ pub struct Pointer {
 #[derive(Debug, thiserror::Error)]
 #[error("pointer {place}: {what}")]
 pub struct PointerError {
+    kind: ErrorKind,
     place: String,
     what: String,
+}
+
+impl PointerError {
+    /// What kind of failure it is: `Corrupt` where it is there and makes no sense.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
 }
 
 /// Keeps a pointer for each tenant, and changes it by compare-and-swap: a file here, a replicated
@@ -119,6 +129,7 @@ impl LocalPointers {
         };
         let parsed = serde_json::from_slice(&bytes);
         parsed.map(Some).map_err(|error| PointerError {
+            kind: ErrorKind::Corrupt,
             place: path.display().to_string(),
             what: format!("{error}; `tidemark catalog rebuild` makes it anew from the blocks"),
         })
@@ -141,6 +152,7 @@ impl LocalPointers {
 
 fn fault(path: &Path, error: &io::Error) -> PointerError {
     PointerError {
+        kind: ErrorKind::Unavailable,
         place: path.display().to_string(),
         what: error.to_string(),
     }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use model::error::ErrorKind;
 use model::tenant::TenantId;
 
 use super::{BlockEntry, Catalog, CatalogError, Catalogs, block_key, codec};
@@ -44,8 +45,40 @@ impl Catalogs {
     /// current version. Blocks that retention had removed come back until it removes them again.
     ///
     /// # Errors
-    /// Where the bucket can't be listed or the catalog can't be written.
+    /// Where the bucket can't be listed or the catalog can't be written, or where somebody else
+    /// committed meanwhile: then that version stays, and another try takes in what it added.
     pub fn rebuild(&self, tenant: &TenantId) -> Result<Rebuilt, CatalogError> {
+        let _turn = self.turn(tenant);
+        self.rebuild_in_turn(tenant)
+    }
+
+    /// As [`Self::rebuild`], unless the tenant has a pointer.
+    ///
+    /// # Errors
+    /// As of [`Self::rebuild`], and where the pointer can't be read.
+    pub fn rebuild_missing(&self, tenant: &TenantId) -> Result<Option<Rebuilt>, CatalogError> {
+        let _turn = self.turn(tenant);
+        match self.pointer(tenant)? {
+            Some(_) => Ok(None),
+            None => self.rebuild_in_turn(tenant).map(Some),
+        }
+    }
+
+    /// Rebuilds for who has the tenant's turn.
+    pub(super) fn rebuild_in_turn(&self, tenant: &TenantId) -> Result<Rebuilt, CatalogError> {
+        // First of all: what is committed after this look may not be seen below, and then the swap
+        // must fail.
+        let (expected, pointed) = match self.pointers.load(tenant) {
+            Ok(pointer) => (pointer.map_or(0, |pointer| pointer.version), true),
+            // A pointer that makes no sense is replaced.
+            Err(error) if error.kind() == ErrorKind::Corrupt => (0, false),
+            Err(error) => {
+                return Err(CatalogError::Pointer {
+                    tenant: tenant.clone(),
+                    error,
+                });
+            }
+        };
         let failed = |error: BucketError| CatalogError::Bucket {
             tenant: tenant.clone(),
             error,
@@ -61,22 +94,24 @@ impl Catalogs {
                 continue;
             }
             let key = block_key(tenant.as_str(), &id, META);
-            let bytes = match self.bucket.get(&key, MAX_META_BYTES) {
-                Err(error) if error.is_not_found() => {
-                    rebuilt.unfinished += 1;
-                    continue;
-                }
-                got => got.map_err(failed)?,
+            let read = match self.bucket.get(&key, MAX_META_BYTES) {
+                Ok(bytes) => read_meta(&bytes, tenant, &id).map_err(|error| error.to_string()),
+                Err(error) => match error.kind() {
+                    ErrorKind::NotFound => {
+                        rebuilt.unfinished += 1;
+                        continue;
+                    }
+                    // Longer than any that was written, or never whole: one block's fault.
+                    ErrorKind::Invalid | ErrorKind::Corrupt => Err(error.to_string()),
+                    _ => return Err(failed(error)),
+                },
             };
-            match read_meta(&bytes, tenant, &id) {
+            match read {
                 Ok(meta) => blocks.push(Arc::new(BlockEntry {
                     meta,
                     metric_names: None,
                 })),
-                Err(error) => rebuilt.unreadable.push(Unreadable {
-                    block: id,
-                    what: error.to_string(),
-                }),
+                Err(what) => rebuilt.unreadable.push(Unreadable { block: id, what }),
             }
         }
         let sources = blocks
@@ -92,21 +127,17 @@ impl Catalogs {
             .bucket
             .list(&codec::folder(tenant), MAX_VERSIONS)
             .map_err(failed)?;
-        let version_of = |key: &str| {
-            let name = key.rsplit('/').next()?;
-            name.split('-').next()?.parse::<u64>().ok()
-        };
-        let newest = listed
+        let versions = listed
             .iter()
-            .filter_map(|object| version_of(&object.key))
-            .max();
-        let (expected, pointed) = match self.pointers.load(tenant) {
-            Ok(pointer) => (pointer.map_or(0, |pointer| pointer.version), true),
-            // A pointer that can't be read is replaced.
-            Err(_) => (0, false),
-        };
+            .filter_map(|object| codec::version_of(&object.key));
+        let newest = versions.max().unwrap_or_default().max(expected);
+        let version = newest
+            .checked_add(1)
+            .ok_or_else(|| CatalogError::NoNumber {
+                tenant: tenant.clone(),
+            })?;
         let mut next = Catalog {
-            version: newest.unwrap_or_default().max(expected) + 1,
+            version,
             created_ms: self.clock.now_ms(),
             blocks,
             ..Catalog::default()

@@ -1,6 +1,7 @@
 //! Commits, conflicts, faults and rebuilding.
 
 mod parts;
+mod rebuild;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -191,10 +192,34 @@ fn damage_is_told() {
         let error = world.catalogs().current(&tenant()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     }
+    // Trying again does not help: it is told what does.
+    let check = |what: &str| {
+        let error = world.catalogs().current(&tenant()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{what}: {error}");
+        assert!(error.to_string().contains("catalog rebuild"), "{error}");
+    };
+    catalogs.bucket.delete(&object).unwrap();
+    check("an object that is gone");
     let pointer = world.folder.path().join("p/t.json");
     std::fs::write(&pointer, b"{").unwrap();
+    check("a pointer that is none");
+    // What can't be read now may be read later.
+    std::fs::remove_file(&pointer).unwrap();
+    std::fs::create_dir(&pointer).unwrap();
+    let again = world.catalogs();
+    let error = again.current(&tenant()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let error = again.rebuild(&tenant()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    std::fs::remove_dir(&pointer).unwrap();
+    std::fs::write(
+        &pointer,
+        format!("{{\"version\":1,\"object\":\"{object}\"}}"),
+    )
+    .unwrap();
+    world.store.set_down(true);
     let error = world.catalogs().current(&tenant()).unwrap_err();
-    assert!(error.to_string().contains("catalog rebuild"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
 }
 
 #[test]

@@ -50,15 +50,15 @@ impl Shipper {
         }
     }
 
-    /// Writes the blocks of a range, without what blocks on this disk have of it: none where they
-    /// have all, more than one where the range has more series than a block may have.
+    /// Writes the blocks of a range, without what blocks on this disk have of it that count or will
+    /// count: none where they have all, more than one where the range has more series than a block may have.
     fn build_range(
         &self,
         tenant: &TenantId,
         cut: &Cut<'_>,
         range: TimeRange,
     ) -> Result<Vec<Arc<LocalBlock>>, ShipError> {
-        let known = self.local.within(tenant, range);
+        let known = self.counting(tenant, range)?;
         let mut earlier = self.whole(tenant, &known, Earlier::new(&known, range))?;
         let mut left = SeriesSamples::default();
         let mut writer = RangeWriter {
@@ -92,6 +92,20 @@ impl Shipper {
                 Err(error)
             }
         }
+    }
+
+    /// The blocks on this disk with samples in a range that the catalog has, or will have.
+    fn counting(
+        &self,
+        tenant: &TenantId,
+        range: TimeRange,
+    ) -> Result<Vec<Arc<LocalBlock>>, ShipError> {
+        let mut known = self.local.within(tenant, range);
+        if known.iter().any(|one| one.is_committed()) {
+            let catalog = self.catalogs.current(tenant)?;
+            known.retain(|one| !one.is_committed() || catalog.covers(one.id()));
+        }
+        Ok(known)
     }
 
     /// Where blocks on this disk can't be read, sets aside those that are damaged.

@@ -2,13 +2,15 @@
 //! lost, nothing is there twice.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use block::bucket::faulty::{Fault, FaultyStore};
 use block::bucket::{Bucket, BucketConfig};
 use block::catalog::LocalPointers;
-use block::{Block, DecodedPages};
+use block::{Block, BlockFiles, DecodedPages};
+use bytes::Bytes;
 use model::exemplar::Exemplar;
 use model::fingerprint::Fingerprint;
 use model::labels::Labels;
@@ -221,7 +223,8 @@ impl Process {
             );
             let names = block.label_values(METRIC_NAME, &[], &LookupBounds::default());
             for name in names.unwrap() {
-                assert!(entry.metric_names.as_ref().unwrap().may_contain(&name));
+                let filter = entry.metric_names.as_ref();
+                assert!(filter.is_none_or(|names| names.may_contain(&name)));
             }
         }
         points
@@ -542,6 +545,33 @@ fn local_copies_stay_until_the_head_has_dropped_what_they_hold() {
 }
 
 #[test]
+fn a_local_copy_stays_while_the_block_beside_it_cannot_be_published() {
+    for restart in [false, true] {
+        let world = World::new();
+        let mut process = world.start(Some((Step::Commit, 1)));
+        let mut acknowledged = Points::new();
+        process.write(minutes(0, 300), &mut acknowledged);
+        let now = world.clock.now_ms();
+        process.shipper.pass(now, false).unwrap_err();
+        assert_eq!(process.shipper.local.counts(), (2, 1));
+        if restart {
+            drop(process);
+            process = world.start(None);
+        }
+        world.bucket.set_down(true);
+        process.shipper.pass(now + 7 * HOUR, false).unwrap_err();
+        assert_eq!(process.shipper.local.counts(), (2, 1));
+        world.bucket.set_down(false);
+        process.shipper.pass(now + 7 * HOUR, true).unwrap();
+        assert!(process.in_head().is_empty());
+        assert_eq!(process.in_blocks(), acknowledged);
+        // Nothing holds it back any more.
+        process.shipper.pass(now + 14 * HOUR, false).unwrap();
+        assert_eq!(process.shipper.local.counts(), (0, 0));
+    }
+}
+
+#[test]
 fn a_local_copy_that_rots_is_left_for_the_bucket() {
     let world = World::new();
     let process = world.start(None);
@@ -586,4 +616,142 @@ fn a_range_of_many_series_becomes_several_blocks() {
         let blocks = &process.catalogs.current(&tenant()).unwrap().blocks;
         assert_eq!(blocks.len(), 3 * 3, "{stop:?}");
     }
+}
+
+#[test]
+fn a_copy_that_the_catalog_lost_is_published_again() {
+    let (world, process, acknowledged) = five_hours();
+    let now = world.clock.now_ms();
+    process.shipper.pass(now, true).unwrap();
+    assert_eq!(process.in_blocks(), acknowledged);
+    let version = process.catalogs.current(&tenant()).unwrap().version;
+    process.shipper.pass(now, true).unwrap();
+    let same = process.catalogs.current(&tenant()).unwrap();
+    assert_eq!(same.version, version, "nothing is missing");
+    // The bucket loses a block, and the catalog is made anew of what is left.
+    let lose = |process: &Process, at: usize| {
+        let lost = process.shipper.local.of(&tenant()).remove(at);
+        fs::remove_dir_all(process.bucket.join("t/blocks").join(lost.id())).unwrap();
+        process.catalogs.rebuild(&tenant()).unwrap();
+        assert_ne!(process.in_blocks(), acknowledged);
+    };
+    lose(&process, 0);
+    // Its copy would go now.
+    process.shipper.pass(now + 7 * HOUR, false).unwrap();
+    assert_eq!(process.in_blocks(), acknowledged);
+    lose(&process, 0);
+    drop(process);
+    let process = world.start(None);
+    process.shipper.pass(now + 7 * HOUR, false).unwrap();
+    assert_eq!(process.in_blocks(), acknowledged);
+    assert_eq!(process.shipper.local.counts().1, 0);
+}
+
+#[test]
+fn a_block_that_was_removed_stays_away_and_hides_nothing() {
+    let (world, process, acknowledged) = five_hours();
+    let now = world.clock.now_ms();
+    process.shipper.pass(now, true).unwrap();
+    let removed = process.shipper.local.of(&tenant()).remove(2);
+    let id = removed.id().to_owned();
+    let change = Change {
+        remove: vec![id.clone()],
+        ..Change::default()
+    };
+    process.catalogs.commit(&tenant(), &change).unwrap();
+    process.shipper.pass(now + 1, true).unwrap();
+    let is_listed = |process: &Process| {
+        let catalog = process.catalogs.current(&tenant()).unwrap();
+        catalog.block(&id).is_some()
+    };
+    assert!(!is_listed(&process));
+    // Its files are deleted, and the catalog forgets it.
+    fs::remove_dir_all(process.bucket.join("t/blocks").join(&id)).unwrap();
+    let change = Change {
+        forget: vec![id.clone()],
+        ..Change::default()
+    };
+    process.catalogs.commit(&tenant(), &change).unwrap();
+    process.shipper.pass(now + 2, true).unwrap();
+    assert!(!is_listed(&process));
+    drop(process);
+    let process = world.start(None);
+    process.shipper.pass(now + 3, true).unwrap();
+    assert!(!is_listed(&process));
+    // What is sent again for its time is stored again, though a copy has it.
+    assert!(removed.folder.exists());
+    let mut again = Points::new();
+    process.write(minutes(275, 300), &mut again);
+    process.shipper.pass(now + 4, true).unwrap();
+    assert!(process.in_head().is_empty());
+    let shipped = process.in_blocks();
+    assert!(again.iter().all(|(key, v)| shipped.get(key) == Some(v)));
+    assert!(shipped.len() < acknowledged.len());
+}
+
+/// The files of a block on a disk that fails for a while.
+#[derive(Debug)]
+struct FailingFiles {
+    folder: std::path::PathBuf,
+    fails: Arc<AtomicBool>,
+}
+
+impl BlockFiles for FailingFiles {
+    fn read(&self, file: &str, ranges: &[Range<u64>]) -> std::io::Result<Vec<Bytes>> {
+        if self.fails.load(Relaxed) {
+            return Err(std::io::Error::other("too many open files"));
+        }
+        let bytes = Bytes::from(fs::read(self.folder.join(file))?);
+        let part = |range: &Range<u64>| bytes.slice(range.start as usize..range.end as usize);
+        Ok(ranges.iter().map(part).collect())
+    }
+
+    fn size(&self, file: &str) -> std::io::Result<Option<u64>> {
+        Ok(Some(fs::metadata(self.folder.join(file))?.len()))
+    }
+}
+
+#[test]
+fn a_block_that_cannot_be_read_for_a_while_is_not_set_aside() {
+    let (world, process, acknowledged) = five_hours();
+    let now = world.clock.now_ms();
+    world.bucket.set_down(true);
+    process.shipper.pass(now, false).unwrap_err();
+    world.bucket.set_down(false);
+    let local = &process.shipper.local;
+    let one = local.of(&tenant()).remove(0);
+    let fails = Arc::new(AtomicBool::new(false));
+    let files = FailingFiles {
+        folder: one.folder.clone(),
+        fails: Arc::clone(&fails),
+    };
+    let block = Block::open_from(one.block.meta().clone(), Arc::new(files)).unwrap();
+    local.forget(&tenant(), &one);
+    local.enter(&tenant(), one.folder.clone(), block);
+    fails.store(true, Relaxed);
+    let (_, error) = process.shipper.pass(now + 1, false).unwrap_err();
+    assert!(error.to_string().contains("too many open files"), "{error}");
+    assert!(one.folder.exists());
+    assert_eq!(local.counts().0, 2);
+    fails.store(false, Relaxed);
+    process.shipper.pass(now + 2, true).unwrap();
+    assert!(process.in_head().is_empty());
+    assert_eq!(process.in_blocks(), acknowledged);
+}
+
+#[test]
+fn the_meta_json_that_is_uploaded_is_that_of_the_block() {
+    let (world, process, acknowledged) = five_hours();
+    let now = world.clock.now_ms();
+    world.bucket.set_down(true);
+    process.shipper.pass(now, false).unwrap_err();
+    world.bucket.set_down(false);
+    let waiting = process.shipper.local.of(&tenant()).remove(0);
+    let path = waiting.folder.join(META);
+    let written = fs::read(&path).unwrap();
+    damage(&path);
+    process.shipper.pass(now + 1, true).unwrap();
+    let key = format!("t/blocks/{}/{META}", waiting.id());
+    assert_eq!(fs::read(process.bucket.join(key)).unwrap(), written);
+    assert_eq!(process.in_blocks(), acknowledged);
 }

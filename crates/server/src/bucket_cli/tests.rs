@@ -201,6 +201,64 @@ fn a_start_makes_the_catalogs_that_are_missing() {
     assert_eq!(catalogs.tenants().unwrap(), [tenant, other]);
 }
 
+/// What is wrong with one tenant's folder is no reason to hide the blocks of the others.
+#[test]
+fn a_tenant_whose_catalog_cannot_be_made_stops_no_other() {
+    let world = World::new();
+    // Before "anonymous": nothing comes after the last number.
+    let bad = "aaa/catalog/18446744073709551615-01ARZ3NDEKTSV4RRFFQ69G5FAV.json";
+    let bad = world.folder.path().join("bucket").join(bad);
+    std::fs::create_dir_all(bad.parent().unwrap()).unwrap();
+    std::fs::write(&bad, "x").unwrap();
+    let blocks = world
+        .folder
+        .path()
+        .join("bucket/aaa/blocks")
+        .join(&world.id);
+    std::fs::create_dir_all(&blocks).unwrap();
+    std::fs::write(blocks.join("series.parquet"), "x").unwrap();
+    std::fs::remove_file(world.folder.path().join("catalog/anonymous.json")).unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(1));
+    let opened = storage::open(&world.config.storage, &clock, Arc::new(random)).unwrap();
+    let tenant = TenantId::anonymous();
+    assert_eq!(opened.catalogs.current(&tenant).unwrap().blocks.len(), 1);
+    // The bucket is not known to the end yet.
+    let other = TenantId::new("aaa").unwrap();
+    assert!(opened.catalogs.current(&other).is_err());
+}
+
+#[test]
+fn a_rebuild_of_all_leaves_strangers_alone_and_goes_past_what_fails() {
+    let world = World::new();
+    let bucket = world.folder.path().join("bucket");
+    std::fs::create_dir_all(bucket.join("stranger/files")).unwrap();
+    std::fs::write(bucket.join("stranger/files/one"), "x").unwrap();
+    let (outcome, text) = world.run(&["catalog", "rebuild"]).unwrap();
+    assert_eq!(outcome, Outcome::Good);
+    assert!(!text.contains("stranger"), "{text}");
+    assert!(!bucket.join("stranger/catalog").exists());
+    let last = "aaa/catalog/18446744073709551615-01ARZ3NDEKTSV4RRFFQ69G5FAV.json";
+    std::fs::create_dir_all(bucket.join("aaa/catalog")).unwrap();
+    std::fs::write(bucket.join(last), "x").unwrap();
+    let blocks = bucket.join("aaa/blocks").join(&world.id);
+    std::fs::create_dir_all(&blocks).unwrap();
+    std::fs::write(blocks.join("series.parquet"), "x").unwrap();
+    let (outcome, text) = world.run(&["catalog", "rebuild"]).unwrap();
+    assert_eq!(outcome, Outcome::Damaged);
+    assert!(text.contains("failed   aaa: "), "{text}");
+    assert!(
+        text.contains("anonymous: version 3 with 1 blocks"),
+        "{text}"
+    );
+    // A folder that is asked for by its name is a tenant's.
+    let flags = Flags {
+        tenant: Some("stranger".to_owned()),
+        ..Flags::default()
+    };
+    let (_, text) = world.run_with(&["catalog", "rebuild"], &flags).unwrap();
+    assert!(text.contains("stranger: version 1 with 0 blocks"), "{text}");
+}
+
 #[test]
 fn a_data_directory_that_is_not_there_is_not_made() {
     let world = World::new();

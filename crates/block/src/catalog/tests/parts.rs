@@ -118,8 +118,9 @@ fn a_part_that_is_not_what_was_written_is_an_error() {
     bucket.put(&part.object, whole.slice(..100)).unwrap();
     assert_eq!(read().unwrap_err().kind(), ErrorKind::Corrupt);
     bucket.delete(&part.object).unwrap();
-    let error = read().unwrap_err().to_string();
-    assert!(error.contains(&part.object), "{error}");
+    let error = read().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains(&part.object), "{error}");
     bucket.put(&part.object, whole).unwrap();
     assert_eq!(*read().unwrap(), *written);
 }
@@ -147,6 +148,43 @@ fn a_commit_in_parts_that_fails_leaves_what_was() {
     divided(&world).commit(&tenant(), &change).unwrap();
     let read = world.catalogs().current(&tenant()).unwrap();
     assert_eq!((read.version, read.blocks.len()), (2, 7));
+}
+
+/// What a reader would refuse is not made the current version.
+#[test]
+fn a_version_that_is_too_large_to_be_read_is_not_committed() {
+    let world = World::new();
+    let months = [0, 0, 1, 2].into_iter().zip(1..);
+    let first = months.map(|(month, number)| in_month(month, number));
+    let before = divided(&world).commit(&tenant(), &adding(first.collect()));
+    let before = before.unwrap();
+    let largest = before.parts[0].bytes;
+    let check = |bounds: codec::Bounds, month: i64, limit: &str| {
+        let catalogs = Catalogs {
+            bounds,
+            ..divided(&world)
+        };
+        let change = adding(vec![in_month(month, 9)]);
+        let error = catalogs.commit(&tenant(), &change).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooMany);
+        let text = error.to_string();
+        assert!(text.contains("tenant t") && text.contains(limit), "{text}");
+        for catalogs in [catalogs, world.catalogs()] {
+            assert_eq!(*catalogs.current(&tenant()).unwrap(), *before);
+        }
+    };
+    let few_bytes = codec::Bounds {
+        object_bytes: largest,
+        ..codec::Bounds::default()
+    };
+    // A part, and the version's own object.
+    check(few_bytes, 0, "MAX_CATALOG_BYTES");
+    check(few_bytes, 2, "MAX_CATALOG_BYTES");
+    let few_parts = codec::Bounds {
+        parts: 2,
+        ..codec::Bounds::default()
+    };
+    check(few_parts, 3, "MAX_PARTS");
 }
 
 /// The golden files of version 2 of the format: what is written has their bytes, and they are read.
