@@ -101,8 +101,9 @@ impl Catalogs {
                         rebuilt.unfinished += 1;
                         continue;
                     }
-                    // Longer than any that was written, or never whole: one block's fault.
-                    ErrorKind::Invalid | ErrorKind::Corrupt => Err(error.to_string()),
+                    // Longer than any that was written: the block's fault. One that comes short is
+                    // the bucket's, and may be whole a moment later.
+                    ErrorKind::Invalid => Err(error.to_string()),
                     _ => return Err(failed(error)),
                 },
             };
