@@ -17,7 +17,7 @@ use std::sync::Arc;
 use model::error::ErrorKind;
 use model::labels::Labels;
 use model::matcher::Matcher;
-use model::select::{LookupBounds, SelectError, SelectRequest, SeriesSet};
+use model::select::{LookupBounds, SelectError, SelectRequest, SeriesSet, SharedBytes};
 
 use crate::at_once::at_once;
 use crate::decoded::DecodedPages;
@@ -150,11 +150,12 @@ impl Block {
         self: &Arc<Self>,
         request: &SelectRequest,
     ) -> Result<Box<dyn SeriesSet>, SelectError> {
-        self.select_among(request, 1)
+        self.select_among(request, 1, &SharedBytes::default())
     }
 
     /// As [`Self::select`], for so many sets that are read in step: up to some 60 of them hold together
-    /// no more memory than one would, beyond each adds about 100 KB.
+    /// no more memory than one would, beyond each adds about 100 KB. What their plans take is in
+    /// `shared`.
     ///
     /// # Errors
     /// As of [`Self::select`].
@@ -162,6 +163,7 @@ impl Block {
         self: &Arc<Self>,
         request: &SelectRequest,
         together: usize,
+        shared: &SharedBytes,
     ) -> Result<Box<dyn SeriesSet>, SelectError> {
         let range = request.range;
         let bounds = LookupBounds {
@@ -179,7 +181,7 @@ impl Block {
         }
         let ids = self.matching(&request.matchers, &bounds)?;
         bounds.series(ids.len() as u64)?;
-        let plan = Arc::new(Plan::of(self, &ids, range, request.max_bytes)?);
+        let plan = Arc::new(Plan::of(self, &ids, range, request.max_bytes, shared)?);
         Ok(Box::new(BlockSeriesSet::new(
             Arc::clone(self),
             plan,

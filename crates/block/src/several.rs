@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
 
 use model::asker;
 use model::error::ErrorKind;
@@ -48,35 +46,38 @@ where
         if together > 1 {
             request.labels = LabelsNeeded::All;
         }
-        let held = AtomicUsize::new(0);
+        let held = SharedBytes::default();
         let select = |one: &T| -> Result<Option<Box<dyn SeriesSet>>, SelectError> {
             asker::go_on()?;
             let Some(block) = (self.open)(one)? else {
                 return Ok(None);
             };
-            let mut request = request.clone();
-            if request.max_bytes > 0 {
-                // With nothing left, the next row is one too many.
-                let left = request.max_bytes.saturating_sub(held.load(Relaxed));
-                request.max_bytes = left.max(1);
-            }
-            let set = block.select_among(&request, together);
+            let own = held.another();
+            let set = block.select_among(&request, together, &own);
             match set.inspect_err(|error| block.note(error)) {
-                Ok(set) => {
-                    held.fetch_add(set.held_bytes(), Relaxed);
-                    Ok(Some(going_on(set, &request.skipped, name_of(&block))))
-                }
+                Ok(set) => Ok(Some(going_on(set, &request.skipped, name_of(&block)))),
                 Err(error) => {
+                    own.hold(0);
                     request.skipped.go_on(name_of(&block), error)?;
                     Ok(None)
                 }
             }
         };
         let mut sets: Vec<_> = self.blocks.iter().map(|_| None).collect();
+        let mut later = Vec::new();
         at_once(self.blocks, select, |at, set| {
-            sets[at] = set?;
+            match set {
+                // A list of rows takes more while it is made: alone, it may fit.
+                Err(error) if error.kind == ErrorKind::TooMany && request.max_bytes > 0 => {
+                    later.push(at);
+                }
+                set => sets[at] = set?,
+            }
             Ok::<_, SelectError>(())
         })?;
+        for at in later {
+            sets[at] = select(&self.blocks[at])?;
+        }
         Ok(merge(sets.into_iter().flatten().collect()))
     }
 

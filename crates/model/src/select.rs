@@ -96,11 +96,6 @@ pub trait SeriesSet: Send {
         None
     }
 
-    /// Bytes that it holds for as long as it lives, beside the series it stands at.
-    fn held_bytes(&self) -> usize {
-        0
-    }
-
     /// Divides what is still to come into at most `parts` sets that can be consumed at once; one
     /// after the other they yield the same series in the same order.
     fn split(self: Box<Self>, parts: usize) -> Vec<Box<dyn SeriesSet>>;

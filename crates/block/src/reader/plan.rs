@@ -1,5 +1,6 @@
 //! Which rows of the samples a select reads, series by series.
 
+use model::select::SharedBytes;
 use model::time::TimeRange;
 use parquet::data_type::{Int32Type, Int64Type};
 
@@ -59,13 +60,14 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Finds the rows of these series, which ascend, that may have samples in a range; it may take so
-    /// many bytes (0: no limit).
+    /// Finds the rows of these series, which ascend, that may have samples in a range. The plans of
+    /// all blocks of a select may take so many bytes together (0: no limit).
     pub(super) fn of(
         block: &Block,
         ids: &[i32],
         range: TimeRange,
         max_bytes: usize,
+        shared: &SharedBytes,
     ) -> Result<Self, BlockError> {
         let mut found: Vec<(i32, PlannedRow)> = Vec::new();
         let meta = &block.meta;
@@ -121,11 +123,13 @@ impl Plan {
                 let what = format!("more rows than max_selected_rows of {MAX_SELECTED_ROWS}");
                 return Err(too_many(what));
             }
-            if max_bytes > 0 && found.len().saturating_mul(ROW_BYTES) > max_bytes {
+            let all = shared.hold(found.len() * ROW_BYTES);
+            if max_bytes > 0 && all > max_bytes {
                 let rows = found.len();
                 let what = format!(
-                    "{rows} rows, of which a list is kept; with that of other blocks it takes more \
-                     than max_memory_per_query allows: select fewer series or a shorter range"
+                    "{rows} rows or more, of which a list is kept; with those of other blocks it \
+                     takes more than max_memory_per_query of {max_bytes} bytes: select fewer series \
+                     or a shorter range"
                 );
                 return Err(too_many(what));
             }
@@ -143,6 +147,7 @@ impl Plan {
             }
             plan.rows.push(*row);
         }
+        shared.hold(plan.bytes());
         Ok(plan)
     }
 

@@ -354,10 +354,6 @@ impl SeriesSet for BlockSeriesSet {
         Some(self.left.len())
     }
 
-    fn held_bytes(&self) -> usize {
-        self.plan.bytes()
-    }
-
     fn split(self: Box<Self>, parts: usize) -> Vec<Box<dyn SeriesSet>> {
         let length = self.left.len().div_ceil(parts.max(1)).max(1);
         let starts = self.left.clone().step_by(length);
