@@ -15,7 +15,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -144,12 +144,20 @@ fn blocks_go_to_an_s3_server_and_are_found_again() {
     assert!(said.contains("s3://not-there"), "{said}");
 }
 
-/// Hands what comes to one address on to another, from now on: but nothing while the switch that it
-/// returns is set.
-fn forward(from: SocketAddr, to: SocketAddr) -> Arc<AtomicBool> {
+/// How what is sent gets through.
+#[derive(Default)]
+struct Wire {
+    /// Nothing does.
+    hangs: AtomicBool,
+    /// Each piece takes so long, in milliseconds.
+    delay_ms: AtomicU64,
+}
+
+/// Hands what comes to one address on to another, from now on, as the wire that it returns is set.
+fn forward(from: SocketAddr, to: SocketAddr) -> Arc<Wire> {
     let listener = TcpListener::bind(from).unwrap();
-    let hangs = Arc::new(AtomicBool::new(false));
-    let switch = Arc::clone(&hangs);
+    let wire = Arc::new(Wire::default());
+    let set = Arc::clone(&wire);
     thread::spawn(move || {
         for client in listener.incoming() {
             let (Ok(client), Ok(server)) = (client, TcpStream::connect(to)) else {
@@ -159,20 +167,21 @@ fn forward(from: SocketAddr, to: SocketAddr) -> Arc<AtomicBool> {
                 (client.try_clone().unwrap(), server.try_clone().unwrap()),
                 (server, client),
             ] {
-                let hangs = Arc::clone(&hangs);
+                let wire = Arc::clone(&wire);
                 // A connection that breaks is the asker's to open again.
-                thread::spawn(move || drop(pass_on(from, to, &hangs)));
+                thread::spawn(move || drop(pass_on(from, to, &wire)));
             }
         }
     });
-    switch
+    set
 }
 
-fn pass_on(mut from: TcpStream, mut to: TcpStream, hangs: &AtomicBool) -> io::Result<()> {
+fn pass_on(mut from: TcpStream, mut to: TcpStream, wire: &Wire) -> io::Result<()> {
     let mut bytes = vec![0; 64 << 10];
     loop {
         let count = from.read(&mut bytes)?;
-        while hangs.load(Ordering::Relaxed) {
+        wait::pause(Duration::from_millis(wire.delay_ms.load(Ordering::Relaxed)));
+        while wire.hangs.load(Ordering::Relaxed) {
             wait::pause(Duration::from_millis(5));
         }
         if count == 0 {
@@ -199,12 +208,12 @@ fn a_new_machine_whose_bucket_is_out_of_reach_does_not_answer_without_it() {
         let arguments = settings.iter().flat_map(|one| ["--set", one]);
         arguments.map(str::to_owned).collect::<Vec<_>>()
     };
-    let now = wait::now_ms();
-    let sample = |value: f64| [Series::new(&[("__name__", "m")]).sample(now - 60_000, value)];
     let start = |arguments: &[String]| {
         Tidemark::start(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
     };
     let first = start(&arguments(s3.address));
+    let now = wait::now_ms();
+    let sample = |value: f64| [Series::new(&[("__name__", "m")]).sample(now - 60_000, value)];
     let answer = first.push(Version::V1, None, &sample(1.0)).unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
     first.flush();
@@ -223,7 +232,7 @@ fn a_new_machine_whose_bucket_is_out_of_reach_does_not_answer_without_it() {
     let answer = ask(&second).unwrap();
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(answer.text().contains("not known yet"), "{}", answer.text());
-    let hangs = forward(behind, s3.address);
+    let wire = forward(behind, s3.address);
     let answer = wait::until("the blocks to be found", LIMIT, || {
         let answer = ask(&second).unwrap();
         (answer.status == 200).then_some(answer)
@@ -234,7 +243,7 @@ fn a_new_machine_whose_bucket_is_out_of_reach_does_not_answer_without_it() {
     second.kill();
     second.restart();
     // A bucket that hangs holds up who asks no longer than he waits, and no thread either.
-    hangs.store(true, Ordering::Relaxed);
+    wire.hangs.store(true, Ordering::Relaxed);
     let pairs = [("query", "m"), ("timeout", "300ms")];
     let answer = second.query_api(None).get("/api/v1/query", &pairs).unwrap();
     assert_eq!(answer.status, 503, "{}", answer.text());
@@ -245,6 +254,15 @@ fn a_new_machine_whose_bucket_is_out_of_reach_does_not_answer_without_it() {
             .contains("tidemark_query_queries_running 0")
             .then_some(())
     });
-    hangs.store(false, Ordering::Relaxed);
+    wire.hangs.store(false, Ordering::Relaxed);
     assert_eq!(ask(&second).unwrap().status, 200);
+    // A bucket that takes long to be looked through does not hold up the start of a machine.
+    wire.delay_ms.store(400, Ordering::Relaxed);
+    let third = start(&arguments(behind));
+    let answer = ask(&third).unwrap();
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.text().contains("not known yet"), "{}", answer.text());
+    wait::until("the blocks to be found", LIMIT, || {
+        (ask(&third).unwrap().status == 200).then_some(())
+    });
 }

@@ -7,16 +7,20 @@ use std::time::Duration;
 use anyhow::Context as _;
 use block::bucket::{Bucket, BucketConfig, BucketError};
 use block::catalog::{Catalogs, LocalPointers, Random};
+use model::asker;
 use model::error::ErrorKind;
 use model::quantity::DurationMs;
 use model::tenant::TenantId;
 use model::time::Clock;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, StorageConfig};
 
 /// How long the first look at the bucket may take.
 const PROBE_TIMEOUT: DurationMs = DurationMs(5_000);
+/// How long a start waits for the look through the bucket; it goes on behind it.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// How long after a bucket was out of reach it is looked through again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
@@ -44,10 +48,13 @@ pub(crate) struct Opened {
     pointers: Arc<LocalPointers>,
     /// Whether the bucket was looked through for tenants without a pointer on this machine.
     looked: bool,
+    /// Whether it is to be looked through at once.
+    goes_on: bool,
 }
 
 /// Opens the bucket and the catalogs. Those of tenants that have blocks in the bucket and no pointer
-/// on this machine are made anew.
+/// on this machine are made anew: here what takes no time to speak of, the rest by
+/// [`Opened::look_until_done`].
 ///
 /// # Errors
 /// Where the bucket does not exist, denies access, or makes no sense. One that is out of reach now
@@ -73,8 +80,14 @@ pub(crate) fn open(
         catalogs: Arc::new(catalogs),
         pointers,
         looked: false,
+        goes_on: reachable,
     };
-    opened.looked = reachable && opened.look();
+    if reachable {
+        let began = Instant::now();
+        let is_long = move || began.elapsed() >= FIRST_LOOK;
+        opened.looked = asker::work_for(Some(Arc::new(is_long)), || opened.look());
+        opened.goes_on = is_long();
+    }
     Ok(opened)
 }
 
@@ -83,14 +96,21 @@ impl Opened {
     pub(crate) async fn look_until_done(self, stop: CancellationToken) {
         let opened = Arc::new(self);
         let mut looked = opened.looked;
+        let mut pause = if opened.goes_on {
+            Duration::ZERO
+        } else {
+            LOOK_AGAIN
+        };
         while !looked {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = tokio::time::sleep(pause) => {}
             }
-            let opened = Arc::clone(&opened);
-            let look = tokio::task::spawn_blocking(move || opened.look());
-            looked = look.await.unwrap_or_default();
+            pause = LOOK_AGAIN;
+            let (opened, stop) = (Arc::clone(&opened), stop.clone());
+            let stopped = Arc::new(move || stop.is_cancelled());
+            let look = move || asker::work_for(Some(stopped), || opened.look());
+            looked = tokio::task::spawn_blocking(look).await.unwrap_or_default();
         }
     }
 
@@ -99,6 +119,14 @@ impl Opened {
         let bucket = self.catalogs.bucket().describe();
         let found = rebuild_missing(&self.catalogs);
         let noted = found.and_then(|()| Ok(self.pointers.set_complete_for(bucket)?));
+        if noted.is_err() && asker::has_gone() {
+            tracing::info!(
+                bucket,
+                "the bucket has many blocks that no catalog on this machine names: it is looked \
+                 through while the process goes on, queries of their tenants get 503 until then"
+            );
+            return false;
+        }
         if let Err(error) = noted {
             tracing::error!(
                 bucket,
@@ -174,6 +202,7 @@ fn rebuild_missing(catalogs: &Catalogs) -> anyhow::Result<()> {
     missing.retain(|tenant| !known.contains(tenant));
     let mut failed = Ok(());
     for tenant in missing {
+        asker::go_on()?;
         if let Err(error) = rebuild_one(catalogs, &tenant) {
             tracing::error!(%tenant, error = format!("{error:#}"), "no catalog can be made now");
             failed = failed.and(Err(error));
@@ -187,6 +216,7 @@ fn rebuild_one(catalogs: &Catalogs, tenant: &TenantId) -> anyhow::Result<()> {
     if !has_blocks(catalogs, tenant)? {
         return Ok(());
     }
+    tracing::info!(%tenant, "there is no catalog here: it is made of the blocks in the bucket");
     // A first block may have been committed since.
     let Some(rebuilt) = catalogs.rebuild_missing(tenant)? else {
         return Ok(());

@@ -7,6 +7,7 @@ use model::error::ErrorKind;
 use model::tenant::TenantId;
 
 use super::{BlockEntry, Catalog, CatalogError, Catalogs, block_key, codec};
+use crate::at_once::at_once;
 use crate::bucket::BucketError;
 use crate::error::{BlockError, Place};
 use crate::layout::META;
@@ -89,17 +90,24 @@ impl Catalogs {
             .bucket
             .list_folders(&format!("{tenant}/blocks"))
             .map_err(failed)?;
-        for id in folders {
-            if ulid::time_ms(&id).is_none() {
-                continue;
-            }
-            let key = block_key(tenant.as_str(), &id, META);
-            let read = match self.bucket.get(&key, MAX_META_BYTES) {
-                Ok(bytes) => read_meta(&bytes, tenant, &id).map_err(|error| error.to_string()),
+        let ids: Vec<String> = folders
+            .into_iter()
+            .filter(|id| ulid::time_ms(id).is_some())
+            .collect();
+        let read = |id: &String| {
+            let bytes = self
+                .bucket
+                .get(&block_key(tenant.as_str(), id, META), MAX_META_BYTES)?;
+            let meta = read_meta(&bytes, tenant, id);
+            Ok::<_, BucketError>(meta.map_err(|error| error.to_string()))
+        };
+        at_once(&ids, read, |at, read| {
+            let read = match read {
+                Ok(read) => read,
                 Err(error) => match error.kind() {
                     ErrorKind::NotFound => {
                         rebuilt.unfinished += 1;
-                        continue;
+                        return Ok(());
                     }
                     // Longer than any that was written: the block's fault. One that comes short is
                     // the bucket's, and may be whole a moment later.
@@ -112,9 +120,14 @@ impl Catalogs {
                     meta,
                     metric_names: None,
                 })),
-                Err(what) => rebuilt.unreadable.push(Unreadable { block: id, what }),
+                Err(what) => {
+                    let block = ids[at].clone();
+                    rebuilt.unreadable.push(Unreadable { block, what });
+                }
             }
-        }
+            Ok(())
+        })?;
+        rebuilt.unreadable.sort_by(|a, b| a.block.cmp(&b.block));
         let sources = blocks
             .iter()
             .flat_map(|block: &Arc<BlockEntry>| &block.meta.sources);
