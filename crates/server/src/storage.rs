@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use block::bucket::{Bucket, BucketConfig, BucketError};
-use block::catalog::{Catalogs, LocalPointers, Random};
+use block::catalog::{Catalogs, LocalPointers, Random, Rebuilt};
 use model::asker;
 use model::error::ErrorKind;
 use model::quantity::DurationMs;
@@ -191,24 +191,41 @@ fn probe(config: &BucketConfig, number: u64) -> anyhow::Result<bool> {
 }
 
 /// Makes the catalogs of tenants anew that have a folder in the bucket and no pointer here: of all of
-/// them on a new machine, of the rest where an earlier start did not get to its end. One that fails
-/// does not keep the others from theirs.
+/// them on a new machine, of the rest where an earlier start did not get to its end. And of those
+/// whose pointer here is older than what is in the bucket. One that fails does not keep the others
+/// from theirs.
 ///
 /// # Errors
 /// Where the bucket can't be listed, or a catalog can't be made.
 fn rebuild_missing(catalogs: &Catalogs) -> anyhow::Result<()> {
     let known = catalogs.tenants()?;
-    let mut missing = catalogs.tenants_in_bucket()?;
-    missing.retain(|tenant| !known.contains(tenant));
     let mut failed = Ok(());
-    for tenant in missing {
+    for tenant in catalogs.tenants_in_bucket()? {
         asker::go_on()?;
-        if let Err(error) = rebuild_one(catalogs, &tenant) {
+        let rebuilt = match known.contains(&tenant) {
+            true => rebuild_behind(catalogs, &tenant),
+            false => rebuild_one(catalogs, &tenant),
+        };
+        if let Err(error) = rebuilt {
             tracing::error!(%tenant, error = format!("{error:#}"), "no catalog can be made now");
             failed = failed.and(Err(error));
         }
     }
     failed
+}
+
+/// Makes the catalog of a tenant anew that is older here than in the bucket.
+fn rebuild_behind(catalogs: &Catalogs, tenant: &TenantId) -> anyhow::Result<()> {
+    if !catalogs.is_behind(tenant)? {
+        return Ok(());
+    }
+    tracing::error!(
+        %tenant,
+        "the catalog of the tenant on this machine is older than that in the bucket, as after its \
+         data directory was put back from a copy: it is made anew from the blocks"
+    );
+    tell(tenant, &catalogs.rebuild(tenant)?);
+    Ok(())
 }
 
 /// Makes the catalog of a tenant anew that had none at the last look.
@@ -221,16 +238,20 @@ fn rebuild_one(catalogs: &Catalogs, tenant: &TenantId) -> anyhow::Result<()> {
     let Some(rebuilt) = catalogs.rebuild_missing(tenant)? else {
         return Ok(());
     };
+    tell(tenant, &rebuilt);
+    Ok(())
+}
+
+fn tell(tenant: &TenantId, rebuilt: &Rebuilt) {
     tracing::warn!(
         %tenant,
         blocks = rebuilt.blocks,
         unreadable = rebuilt.unreadable.len(),
-        "there was no catalog here: it was made anew from the blocks in the bucket"
+        "a catalog was made anew from the blocks in the bucket"
     );
     for one in &rebuilt.unreadable {
         tracing::error!(%tenant, block = one.block, "left out of the catalog: {}", one.what);
     }
-    Ok(())
 }
 
 /// Whether a folder of the bucket is a tenant's: one of somebody else's is left alone.

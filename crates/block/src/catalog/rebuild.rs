@@ -65,6 +65,31 @@ impl Catalogs {
         }
     }
 
+    /// Whether the bucket has versions of a tenant's catalog that came after the current one, as where
+    /// the pointers are those of a copy of the data directory, made a while ago. One version may be
+    /// there of a commit that came to no end; a second was written when the first was current.
+    ///
+    /// # Errors
+    /// Where the bucket can't be listed, or the pointer can't be read.
+    pub fn is_behind(&self, tenant: &TenantId) -> Result<bool, CatalogError> {
+        // The list first: a commit in between makes the pointer newer than it.
+        let newest = self.newest_written(tenant)?;
+        Ok(newest > self.version(tenant)?.saturating_add(1))
+    }
+
+    /// The highest number of the versions in the bucket; 0: there is none.
+    fn newest_written(&self, tenant: &TenantId) -> Result<u64, CatalogError> {
+        let listed = self.bucket.list(&codec::folder(tenant), MAX_VERSIONS);
+        let listed = listed.map_err(|error| CatalogError::Bucket {
+            tenant: tenant.clone(),
+            error,
+        })?;
+        let versions = listed
+            .iter()
+            .filter_map(|object| codec::version_of(&object.key));
+        Ok(versions.max().unwrap_or_default())
+    }
+
     /// Rebuilds for who has the tenant's turn.
     pub(super) fn rebuild_in_turn(&self, tenant: &TenantId) -> Result<Rebuilt, CatalogError> {
         // First of all: what is committed after this look may not be seen below, and then the swap
@@ -137,14 +162,7 @@ impl Catalogs {
         rebuilt.replaced = found - blocks.len();
         rebuilt.blocks = blocks.len();
         // No version that any pointer named may come again.
-        let listed = self
-            .bucket
-            .list(&codec::folder(tenant), MAX_VERSIONS)
-            .map_err(failed)?;
-        let versions = listed
-            .iter()
-            .filter_map(|object| codec::version_of(&object.key));
-        let newest = versions.max().unwrap_or_default().max(expected);
+        let newest = self.newest_written(tenant)?.max(expected);
         let version = newest
             .checked_add(1)
             .ok_or_else(|| CatalogError::NoNumber {

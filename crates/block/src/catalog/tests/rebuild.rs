@@ -132,3 +132,32 @@ fn what_cannot_be_read_is_left_out_and_named() {
     world.store.set_down(true);
     assert!(catalogs.rebuild(&tenant()).is_err());
 }
+
+#[test]
+fn pointers_of_a_while_ago_are_found_to_be_behind() {
+    let world = World::new();
+    let catalogs = world.catalogs();
+    let commit = |catalogs: &Catalogs, number| {
+        put(catalogs, number);
+        catalogs.commit(&tenant(), &add(number)).unwrap();
+    };
+    commit(&catalogs, 1);
+    let file = world.folder.path().join("p/t.json");
+    let old = std::fs::read(&file).unwrap();
+    let go_back = || {
+        std::fs::write(&file, &old).unwrap();
+        world.catalogs()
+    };
+    // One version may be there of a commit that came to no end.
+    commit(&catalogs, 2);
+    assert!(!catalogs.is_behind(&tenant()).unwrap());
+    assert!(!go_back().is_behind(&tenant()).unwrap());
+    commit(&world.catalogs(), 2);
+    commit(&world.catalogs(), 3);
+    let behind = go_back();
+    assert!(behind.is_behind(&tenant()).unwrap());
+    assert_eq!(behind.current(&tenant()).unwrap().blocks.len(), 1);
+    behind.rebuild(&tenant()).unwrap();
+    assert!(!behind.is_behind(&tenant()).unwrap());
+    assert_eq!(behind.current(&tenant()).unwrap().blocks.len(), 3);
+}
