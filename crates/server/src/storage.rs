@@ -207,6 +207,9 @@ fn rebuild_missing(catalogs: &Catalogs) -> anyhow::Result<()> {
             false => rebuild_one(catalogs, &tenant),
         };
         if let Err(error) = rebuilt {
+            if asker::has_gone() {
+                return Err(error);
+            }
             tracing::error!(%tenant, error = format!("{error:#}"), "no catalog can be made now");
             failed = failed.and(Err(error));
         }
